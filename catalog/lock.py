@@ -1,0 +1,78 @@
+"""The two locks of a catalog: one job at a time fills it, and only while a part is committed are readers kept out.
+
+Both are `flock`s on small files beside the database, so they vanish with their process however it dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from catalog.errors import BadInput, LensError
+
+JOB_LOCK = ".job-lock"
+COMMIT_LOCK = ".commit-lock"
+WAIT_SECONDS = 60.0
+
+
+@contextmanager
+def job_lock(root: Path, job: str) -> Iterator[None]:
+    """Hold the right to fill the catalog at `root`. Raises BadInput at once if another process holds it."""
+    descriptor = os.open(root / JOB_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"{root} is being filled by {_holder(descriptor)}; wait for it or stop it") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "job": job}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def commit_lock(root: Path, exclusive: bool) -> Iterator[None]:
+    """Keep commits (`exclusive`) and queries apart for the short time that either takes.
+
+    Raises LensError when the other side does not let go within a minute.
+    """
+    try:
+        descriptor = os.open(root / COMMIT_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except PermissionError:  # a catalog that this user may only read: nobody's commit can be awaited
+        if exclusive:
+            raise
+        yield
+        return
+    try:
+        _wait(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, root)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, kind: int, root: Path) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise LensError(
+                    f"{root} stayed locked for {WAIT_SECONDS:.0f} s by a long query or commit; try again"
+                ) from None
+            time.sleep(0.01)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        held = json.loads(os.pread(descriptor, 4096, 0))
+        return f"`{held['job']}` (process {held['pid']})"
+    except (ValueError, KeyError):
+        return "another job"

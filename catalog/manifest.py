@@ -1,0 +1,266 @@
+"""Manifests: an immutable, ordered list of samples that training reads instead of the database.
+
+A manifest is a folder with `manifest.json` and `samples.parquet` (one row per sample, in order). It is virtual when
+the rows point at the original bytes (uri, offset, length); `lensdata build-shards` writes the same rows over its
+own tars. Either way any sample is one ranged read away, so the trainer's plan can ask for them in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from catalog import locate, parts
+from catalog.buckets import BUCKETS, BY_NAME
+from catalog.errors import BadInput, LensError
+
+if TYPE_CHECKING:
+    from catalog.select import Selection
+
+FORMAT = "lens-manifest/1"
+BLOCK = 512  # bytes of a tar block
+SCORES = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
+
+
+class SampleError(LensError):
+    """One sample cannot be read; the reason says why. The job goes on without it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample: the original encoded bytes and its captions."""
+
+    image_id: int
+    image: bytes
+    caption: str
+    brief: str | None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Manifest:
+    """A manifest on disk. `samples` has, besides others, image_id, bucket ("448x608"), shard (None if virtual),
+    offset and length: where the sample's bytes stand in its shard, or the image's in its uri."""
+
+    root: Path
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.info["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what is selected, in order: equal fingerprints train on equal data."""
+        return str(self.info["fingerprint"])
+
+    @property
+    def virtual(self) -> bool:
+        return bool(self.info["virtual"])
+
+    @cached_property
+    def samples(self) -> pl.DataFrame:
+        try:
+            frame = pl.read_parquet(self.root / "samples.parquet")
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise BadInput(f"{self.root / 'samples.parquet'} cannot be read ({error}); build the shards again") from None
+        if len(frame) != self.info["samples"]:
+            raise BadInput(
+                f"{self.root}: manifest.json promises {self.info['samples']} samples and samples.parquet lists "
+                f"{len(frame)}; build the shards again"
+            )
+        return frame
+
+    def read(self, row: int) -> Sample:
+        """The sample of a row of `samples`. Raises SampleError if its bytes are not there or not the right ones."""
+        entry = self.samples.row(row, named=True)
+        if self.virtual:
+            image = _range(entry["uri"], entry["offset"], entry["length"], entry["image_id"])
+            if hashlib.sha256(image).hexdigest() != entry["sha256"]:
+                raise SampleError(f"image {entry['image_id']}: {entry['uri']} has changed since it was ingested")
+            return Sample(entry["image_id"], image, entry["caption"], entry["brief"], sample_meta(entry))
+        data = _range(str(self.root / entry["shard"]), entry["offset"], entry["length"], entry["image_id"])
+        members = dict(_members(data, entry["image_id"]))
+        try:
+            meta = json.loads(members["json"])
+            return Sample(entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta.get("brief"), meta)
+        except (KeyError, ValueError) as error:
+            raise SampleError(f"image {entry['image_id']}: {entry['shard']} does not hold it whole ({error})") from None
+
+
+def load(path: str | Path, check_sizes: bool = True) -> Manifest:
+    """The manifest in the folder `path`.
+
+    Raises BadInput if there is none, one this version cannot read, or (unless `check_sizes` is off) one whose shards
+    are missing or of another size.
+    """
+    root = Path(path).expanduser().absolute()
+    if not root.is_dir():
+        raise BadInput(f"{root} is not a folder; name one written by `lensdata build-shards --out DIR`")
+    try:
+        info = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"{root} holds no manifest.json; was `lensdata build-shards --out {root}` finished?") from None
+    except ValueError as error:
+        raise BadInput(f"{root / 'manifest.json'} is not JSON ({error}); build the shards again") from None
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        found = info.get("format") if isinstance(info, dict) else None
+        raise BadInput(f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version")
+    for shard in info.get("shards", []) if check_sizes else []:
+        path = root / shard["name"]
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard["bytes"]:
+            what = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
+            raise BadInput(f"{path} {what}; check with `lensdata verify-shards {root}` and build the shards again")
+    return Manifest(root, info)
+
+
+def create(selection: Selection, name: str | None = None) -> Manifest:
+    """Write the manifest of a selection: see `Selection.manifest`."""
+    catalog = selection.catalog
+    mixed = selection.mixed_scorers()
+    if mixed:
+        metric, ids = next(iter(mixed.items()))
+        raise BadInput(
+            f"the column {metric} holds scores of {len(ids)} scorers (ids {ids}), which must not be mixed; "
+            f"finish with `lensdata score` or switch the rule off with `none`"
+        )
+    version = catalog.version
+    rows, left_out = _with_captions(selection.frame(), selection.captions)
+    if rows.is_empty():
+        raise BadInput(f"nothing is selected: {selection.explain_empty()}")
+    samples = _in_order(rows)
+    fingerprint = hashlib.sha256(_canonical(samples)).hexdigest()
+    name = name or fingerprint[:12]
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+        raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
+    folder = catalog.root / "manifests" / name
+    if (folder / "manifest.json").is_file():
+        kept = load(folder)
+        if kept.fingerprint == fingerprint:
+            return kept
+        raise BadInput(f"the manifest {name} exists and selects other images; manifests never change: take another name")
+    info = {
+        "format": FORMAT,
+        "name": name,
+        "fingerprint": fingerprint,
+        "virtual": True,
+        "samples": len(samples),
+        "catalog_version": version,
+        "query": selection.query,
+        "parameters": selection.parameters,
+        "captions": list(selection.captions),
+        "left_out": left_out,
+        "buckets": bucket_counts(samples),
+        "shards": [],
+    }
+    write(folder, info, samples)
+    record = {
+        "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
+        "parameters": json.dumps(selection.parameters), "samples": len(samples), "virtual": True,
+    }  # fmt: skip
+    catalog.commit("manifest", f"manifest-{name}", len(samples), [("manifest_add", record)])
+    return Manifest(folder, info)
+
+
+def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> None:
+    """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with parts.atomic(folder / "samples.parquet") as file:
+        samples.write_parquet(file, compression="zstd")
+    text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    parts.write_bytes(folder / "manifest.json", text.encode())
+
+
+def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
+    """Per bucket in use: name, base, aspect, width, height and number of samples."""
+    counts = dict(samples.group_by("bucket").len().iter_rows())
+    return [
+        {"name": b.name, "base": b.base, "aspect": b.aspect, "width": b.width, "height": b.height, "samples": counts[b.name]}
+        for b in BUCKETS
+        if b.name in counts
+    ]
+
+
+def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
+    """What a shard's KEY.json says of a sample: a pure function of its manifest row, so that tars are reproducible."""
+    return {
+        "image_id": row["image_id"],
+        "sha256": row["sha256"],
+        "source": row["source"],
+        "width": row["width"],
+        "height": row["height"],
+        "bucket": [BY_NAME[row["bucket"]].width, BY_NAME[row["bucket"]].height],
+        "caption_style": row["caption_style"],
+        "brief": row["brief"],
+        "scores": {name: row[name] for name in SCORES},
+    }
+
+
+def _with_captions(rows: pl.DataFrame, styles: tuple[str, ...]) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows that have a caption and a bucket, with the best caption there is; and how many lack either."""
+    style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
+    caption = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.col(s)) for s in styles))
+    bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
+    full = rows.with_columns(caption=caption, caption_style=style, bucket=bucket)
+    left_out = {name: full[name].null_count() for name in ("caption", "bucket")}
+    return full.filter(pl.col("caption").is_not_null() & pl.col("bucket").is_not_null()), left_out
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Bucket by bucket, and within a bucket in an order without meaning, so that a shard read from its start to its
+    end is already a random draw. The order depends on the ids alone."""
+    position = {bucket.name: n for n, bucket in enumerate(BUCKETS)}
+    keyed = rows.with_columns(
+        shard=pl.lit(None, dtype=pl.String),
+        bucket_order=pl.col("bucket").replace_strict(position, return_dtype=pl.Int32),
+        mixed=pl.Series(_mix(rows["image_id"].to_numpy())),
+    )
+    columns = [
+        "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
+        "source", "caption", "caption_style", "brief", *SCORES,
+    ]  # fmt: skip
+    ordered = keyed.sort("bucket_order", "mixed").select(columns)
+    return ordered.rename({"byte_offset": "offset", "byte_length": "length"})
+
+
+def _mix(ids: np.ndarray) -> np.ndarray:
+    """splitmix64's finaliser: a fixed bijection of 64-bit integers that scatters neighbours."""
+    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _canonical(samples: pl.DataFrame) -> bytes:
+    """The bytes a fingerprint is taken of: identity, bucket and captions in order, not where the bytes lie."""
+    identity = samples.select("image_id", "sha256", "bucket", "caption", "brief")
+    return "\n".join(json.dumps(row, ensure_ascii=False) for row in identity.iter_rows()).encode()
+
+
+def _range(uri: str, offset: int, length: int, image_id: int) -> bytes:
+    try:
+        return locate.read(uri, offset, length)
+    except (LensError, OSError) as error:
+        raise SampleError(f"image {image_id}: {error}") from None
+
+
+def _members(data: bytes, image_id: int) -> list[tuple[str, bytes]]:
+    """(extension, content) of the ustar members in `data`, a run of whole members without the end mark."""
+    found, at = [], 0
+    while at + BLOCK <= len(data):
+        header = data[at : at + BLOCK]
+        try:
+            name, size = header[:100].rstrip(b"\0").decode(), int(header[124:135], 8)
+        except ValueError:
+            raise SampleError(f"image {image_id}: its place in the shard does not hold a tar member") from None
+        found.append((name.partition(".")[2], data[at + BLOCK : at + BLOCK + size]))
+        at += BLOCK + -(-size // BLOCK) * BLOCK
+    return found

@@ -1,0 +1,76 @@
+"""Parts: what workers write and one short transaction commits.
+
+A part is a Parquet file CATALOG/parts/STAGE/PART_ID.parquet, written beside and renamed when it is safe on the
+disk. So a part either is there whole or is not there, and its id says what it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+import polars as pl
+import pyarrow.parquet as pq
+
+TEMPORARY = ".tmp"
+
+
+@contextmanager
+def atomic(path: Path) -> Any:
+    """A binary file that appears at `path` whole, and durable, when the block ends; on an error nothing appears."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        fsync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a small file atomically and durably."""
+    with atomic(path) as file:
+        file.write(data)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write(root: Path, stage: str, part_id: str, frame: pl.DataFrame) -> Path:
+    """Write `frame` as a part of the catalog at `root` and return its path."""
+    folder = root / "parts" / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{part_id}.parquet"
+    with atomic(path) as file:
+        frame.write_parquet(cast(IO[bytes], file), compression="zstd", compression_level=1)
+    return path
+
+
+def count(part: Path) -> int:
+    """Rows of a part, from its footer."""
+    return int(pq.read_metadata(part).num_rows)
+
+
+def waiting(root: Path, stage: str) -> list[Path]:
+    """Finished parts of a stage that were not committed yet, in order of their ids."""
+    return sorted((root / "parts" / stage).glob("*.parquet"))
+
+
+def sweep(root: Path) -> None:
+    """Remove the half-written files of killed processes. Call it with the job lock held."""
+    for folder in ("parts", "embeddings", "manifests"):
+        for path in (root / folder).rglob(f"*{TEMPORARY}"):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,102 @@
+"""The attrition ledger: what each rule costs, and why one image was kept or dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import polars as pl
+
+from catalog.errors import BadInput
+from catalog.select import Selection
+from lensdata.query import show
+
+# rule -> (column of its value, its thresholds)
+RULES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "readable": ("status", ()),
+    "resolution": ("area", ("min_area",)),
+    "nsfw": ("nsfw", ("max_nsfw",)),
+    "aesthetic": ("aesthetic", ("min_aesthetic",)),
+    "watermark": ("watermark", ("max_watermark",)),
+    "clarity": ("clarity", ("min_clarity",)),
+    "entropy": ("entropy", ("min_entropy",)),
+    "luminance": ("luminance", ("min_luminance", "max_luminance")),
+    "dedup": ("keeper_id", ()),
+}
+
+
+def sweep_table(selection: Selection, score: str, start: str, stop: str, step: str) -> pl.DataFrame:
+    """What is left, and what only this rule drops, as the threshold of `score` runs from `start` to `stop`.
+
+    Raises BadInput for a score without a threshold or numbers that make no series.
+    """
+    names = [name for rule, (_, names) in RULES.items() for name in names if rule == score or name == score]
+    if not names:
+        raise BadInput(f"{score!r} has no threshold to sweep; there are {', '.join(r for r, (_, t) in RULES.items() if t)}")
+    try:
+        first, last, by = float(start), float(stop), float(step)
+    except ValueError:
+        raise BadInput(f"--sweep takes three numbers after the score, not {start} {stop} {step}") from None
+    count = int((last - first) / by + 1e-9) + 1 if by > 0 else 0
+    if not 0 < count <= 10_000:
+        raise BadInput(f"--sweep {start} {stop} {step} makes {max(count, 0)} thresholds; it takes 1 to 10000")
+    rows = []
+    rule = next(rule for rule, (_, found) in RULES.items() if names[0] in found)
+    for n in range(count):
+        value = first + n * by
+        selection.thresholds[names[0]] = value
+        steps = selection.funnel()
+        mine = steps.row(by_predicate=pl.col("rule") == rule, named=True)
+        rows.append({names[0]: value, "dropped": mine["dropped"], "only_this": mine["only_this"], "left_over": steps["left_over"][-1]})
+    return pl.DataFrame(rows)
+
+
+def why(selection: Selection, image_id: int) -> dict[str, Any]:
+    """Every rule with value, thresholds, scorer, state and verdict for one image, and whether it is selected.
+
+    Raises BadInput if there is no such image.
+    """
+    found = selection.catalog.named("judged_image", **selection.parameters, image_id=image_id)
+    if found.is_empty():
+        raise BadInput(f"there is no image {image_id} in {selection.catalog.root}")
+    row = found.row(0, named=True)
+    scorers = {r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}" for r in selection.catalog.named("scorers").iter_rows(named=True)}
+    rules = []
+    for rule, (column, thresholds) in RULES.items():
+        verdict = row[f"keeps_{rule}"]
+        error = {"readable": row["status_reason"], "dedup": row["dedup_reason"]}.get(rule, row.get(f"{rule}_error"))
+        rules.append(
+            {
+                "rule": rule,
+                "value": row[column],
+                "threshold": _limits(selection, thresholds),
+                "verdict": "kept" if verdict else "not measured" if verdict is None else "dropped",
+                "scorer": scorers.get(row.get(f"{rule}_scorer")),
+                "reason": error,
+            }
+        )
+    about = {name: row[name] for name in ("image_id", "uri", "byte_offset", "sha256", "source", "width", "height", "alt")}
+    return {**about, "similarity": row["similarity"], "rules": rules, "selected": all(r["verdict"] == "kept" for r in rules)}
+
+
+def print_why(found: dict[str, Any]) -> None:
+    """Print what `why` found."""
+    click.echo(f"image {found['image_id']}: {found['uri']} ({found['width']}x{found['height']}, {found['source']})")
+    show(pl.DataFrame([{k: None if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]), "table")
+    drops = [rule["rule"] for rule in found["rules"] if rule["verdict"] != "kept"]
+    click.echo("selected" if found["selected"] else f"not selected: {', '.join(drops)}")
+
+
+def print_table(rows: pl.DataFrame) -> None:
+    """Print a funnel or a sweep."""
+    show(rows, "table")
+
+
+def _limits(selection: Selection, names: tuple[str, ...]) -> str | None:
+    set_ones = [(name, selection.thresholds[name]) for name in names]
+    signs = [f"{'>=' if name.startswith('min') else '<='} {value:g}" for name, value in set_ones if value is not None]
+    return " and ".join(signs) if signs else ("off" if names else None)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

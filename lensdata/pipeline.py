@@ -1,0 +1,54 @@
+"""All stages in order. Each works only on what is missing, so running it again is cheap."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import catalog
+from catalog.console import say
+from lensdata.bucket import bucket
+from lensdata.caption import caption, from_source
+from lensdata.dedup import dedup
+from lensdata.ingest import ingest
+from lensdata.report import report
+from lensdata.score import score
+from lensdata.shards import build
+from lensdata.sources import require
+
+
+def run_all(
+    root: Path,
+    sources: list[Path],
+    source: str,
+    out: Path | None,
+    report_file: Path | None,
+    selection: dict[str, Any],
+    workers: int | None = None,
+) -> None:
+    """Ingest `sources`, score, dedup, caption and bucket everything, then build shards and the report if asked to."""
+    require(sources)
+    if not sources:
+        catalog.open(root, read_only=True)  # without sources there must be a catalog
+    opened = catalog.open(root)
+    started = time.monotonic()
+    if sources:
+        say(f"ingest: {ingest(opened, sources, source, workers)} images added")
+    say(f"score: {score(opened, workers=workers)} images scored")
+    found = dedup(opened, workers=workers)
+    say("dedup: nothing new" if found is None else f"dedup: {found.kept} of {found.images} kept ({found.exact} byte copies, {found.near} near-duplicates)")
+    done, failed = caption(opened, from_source())
+    say(f"caption: {done} captions from the sources; {failed} images without")
+    say(f"bucket: {bucket(opened)} images assigned")
+    if out is not None:
+        made = build(opened, opened.select(**selection).manifest(), out.absolute(), workers=workers)
+        say(f"build-shards: {made.samples} samples in {made.shards} shards, {made.dropped} dropped")
+    if report_file is not None:
+        report(opened, report_file.absolute(), opened.select(**selection))
+    say(f"run: done in {time.monotonic() - started:.0f} s; catalog {opened.root}")
+    for path in (out, report_file):
+        if path is not None:
+            say(f"run: wrote {path.absolute()}")
+
+

@@ -1,0 +1,55 @@
+"""`lensdata query`: read-only SQL and named queries, printed for people or programs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import polars as pl
+
+import sql
+from catalog.errors import BadInput
+from catalog.store import Catalog
+
+
+def list_queries() -> None:
+    """Print the named queries."""
+    for name, answers in sql.queries().items():
+        click.echo(f"{name:16} {answers}")
+
+
+def run_query(catalog: Catalog, text: str, form: str, params: tuple[str, ...]) -> None:
+    """Run `text`, a named query if it is a name, and print the rows as `form`.
+
+    Raises BadInput for an unknown name, a missing parameter, or SQL that is wrong or would write.
+    """
+    if text.replace("_", "").replace("-", "").isalnum():
+        if text not in sql.queries():
+            names = ", ".join(sql.queries())
+            raise BadInput(f"there is no named query {text}; there are {names} (or give a whole SQL statement)")
+        text = sql.query(text)
+    values = {}
+    for param in params:
+        name, equals, value = param.partition("=")
+        if not equals:
+            raise BadInput(f"--param takes NAME=VALUE, not {param!r}")
+        values[name] = value
+    show(catalog.sql(text, **values), form)
+
+
+def show(rows: pl.DataFrame, form: str) -> None:
+    """Print `rows` as a table, CSV, JSON lines, or Parquet bytes."""
+    if form == "csv":
+        click.echo(rows.write_csv(), nl=False)
+    elif form == "json":
+        click.echo(rows.write_ndjson(), nl=False)
+    elif form == "parquet":
+        if sys.stdout.isatty():
+            raise BadInput("Parquet is binary; send it to a file: lensdata query ... --format parquet > rows.parquet")
+        rows.write_parquet(sys.stdout.buffer)
+    else:
+        with pl.Config(tbl_rows=100, tbl_cols=40, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,
+                       tbl_formatting="UTF8_BORDERS_ONLY", fmt_str_lengths=80, tbl_width_chars=200):  # fmt: skip
+            click.echo(str(rows))
+        if len(rows) > 100:
+            click.echo(f"... {len(rows)} rows in all; use --format csv for the rest")

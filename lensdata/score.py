@@ -1,0 +1,182 @@
+"""Score: one decode of each image feeds every filter and the embedding; values only, thresholds live in queries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+from PIL import AvifImagePlugin
+
+from catalog import locate, parts, pixels
+from catalog.console import Progress
+from catalog.store import Catalog
+from lensdata import engine, filters, scorers
+
+PART_IMAGES = 128
+BATCH_IMAGES = 16  # through the models at once
+MODEL_SIDE = 512  # pixels; larger images are reduced before they wait for their batch, so that memory stays bounded
+CHEAP = ("clarity", "entropy", "luminance")
+PART_STATEMENTS = ["score_part", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings"]
+
+
+def score(
+    catalog: Catalog,
+    tier: str = "light",
+    only: tuple[str, ...] = (),
+    retry_failed: bool = False,
+    workers: int | None = None,
+) -> int:
+    """Compute what is missing and return the number of images touched.
+
+    `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed before. Each part
+    is committed as it finishes, so a killed job loses at most the parts under way.
+    """
+    ids = scorers.chosen(tier, only)
+    with catalog.job("score", resumes=True):
+        for part in parts.waiting(catalog.root, "score"):
+            _commit(catalog, part)
+        scorer_ids = scorers.register(catalog, ids)
+        model = ids[scorers.EMBEDDING].name if scorers.EMBEDDING in ids else None
+        wanted = {metric: scorer_ids.get(metric) for metric in scorers.METRICS}
+        pending = catalog.named("score_pending", **wanted, embedding=model, retry=retry_failed)
+        settings = {"root": catalog.root, "scorers": wanted, "embedding": model}
+        with Progress(len(pending), "score", "images") as bar:
+            for task, part in engine.run(_score_part, _tasks(pending, settings, catalog.version), workers):
+                _commit(catalog, part)
+                bar.advance(len(task.items))
+    return len(pending)
+
+
+def _commit(catalog: Catalog, part: Any) -> None:
+    catalog.commit_part("score", part, PART_STATEMENTS, part_id=part.stem)
+
+
+def _tasks(pending: pl.DataFrame, settings: dict[str, Any], version: int) -> Iterator[engine.Task]:
+    """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
+    for chunk in pending.iter_slices(PART_IMAGES):
+        name = f"score-{version:08d}-{chunk['image_id'][0]:012d}"
+        yield engine.Task(name, list(chunk.iter_rows(named=True)), settings)
+
+
+# ---- in a worker
+
+
+@cache
+def _models(wanted: frozenset[str]) -> Any:
+    from lensdata.models import LightModels
+
+    return LightModels(set(wanted))
+
+
+@cache
+def _one_thread() -> None:
+    """Processes are the parallelism here; threads of OpenCV's and of the AVIF decoder would only fight them."""
+    cv2.setNumThreads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+
+def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
+    """Worker: one part of images, from bytes to a part file and its matrix of embeddings."""
+    settings = task.settings
+    wanted = {metric for metric, scorer in settings["scorers"].items() if scorer is not None}
+    learned = wanted - set(CHEAP) | ({scorers.EMBEDDING} if settings["embedding"] else set())
+    models = _models(frozenset(learned)) if learned else None
+    _one_thread()
+    rows: list[dict[str, Any]] = []
+    vectors: list[np.ndarray] = []
+    batch: list[tuple[dict[str, Any], np.ndarray]] = []
+    for index, item in enumerate(task.items):
+        row: dict[str, Any] = {"image_id": item["image_id"], "embedding_model": settings["embedding"]}
+        rows.append(row)
+        if index in task.poison:
+            _all_failed(row, *task.poison[index], wanted)
+            continue
+        with watch.item(index):
+            rgb = _measure(item, row, wanted)
+        if rgb is not None and models is not None:
+            batch.append((row, rgb))
+        if len(batch) == BATCH_IMAGES:
+            _run_models(models, batch, vectors, wanted)
+            batch = []
+    if batch:
+        _run_models(models, batch, vectors, wanted)
+    for row in rows:
+        for metric in wanted:
+            row[f"{metric}_scorer"] = settings["scorers"][metric]
+    if vectors:
+        folder = settings["root"] / "embeddings" / settings["embedding"]
+        folder.mkdir(parents=True, exist_ok=True)
+        with parts.atomic(folder / f"{task.part_id}.npy") as file:
+            np.save(file, np.stack(vectors).astype(np.float16))
+    return parts.write(settings["root"], "score", task.part_id, pl.DataFrame(rows, schema=part_schema(), orient="row"))
+
+
+def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.ndarray | None:
+    """Decode once, take the cheap metrics, and return what the models need (RGB, reduced), or None if unreadable."""
+    try:
+        data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
+    except locate.Unreadable as error:
+        _all_failed(row, error.status, str(error), wanted)
+        return None
+    decoded = pixels.decode(data, side=filters.WORKING_SIDE)
+    if decoded.rgb is None:
+        _all_failed(row, decoded.status, decoded.reason or "", wanted)
+        return None
+    row["status"], row["status_reason"] = decoded.status, decoded.reason
+    values = filters.cheap(decoded.rgb)
+    row["phash"] = values["phash"]
+    for metric in CHEAP:
+        if metric in wanted:
+            _set(row, metric, values[metric])
+    return _reduced(decoded.rgb)
+
+
+def _reduced(rgb: np.ndarray) -> np.ndarray:
+    height, width = rgb.shape[:2]
+    scale = MODEL_SIDE / min(height, width)
+    if scale >= 1:
+        return rgb
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+def _run_models(models: Any, batch: list[tuple[dict[str, Any], np.ndarray]], vectors: list[np.ndarray], wanted: set[str]) -> None:
+    found = models.run([rgb for _, rgb in batch])
+    for n, (row, _) in enumerate(batch):
+        for metric in wanted - set(CHEAP):
+            _set(row, metric, float(found[metric][n]))
+        if scorers.EMBEDDING in found:
+            vector = found[scorers.EMBEDDING][n]
+            if np.isfinite(vector).all():
+                row["embedding_row"] = len(vectors)
+                vectors.append(vector)
+            else:
+                row["embedding_row"], row["embedding_error"] = -1, "the model returned a value that is not finite"
+
+
+def _set(row: dict[str, Any], metric: str, value: float) -> None:
+    if math.isfinite(value):
+        row[metric], row[f"{metric}_state"] = value, "scored"
+    else:
+        row[f"{metric}_state"], row[f"{metric}_error"] = "failed", "the value is not finite"
+
+
+def _all_failed(row: dict[str, Any], status: str, reason: str, wanted: set[str]) -> None:
+    row["status"], row["status_reason"] = status, reason
+    for metric in wanted:
+        row[f"{metric}_state"], row[f"{metric}_error"] = "failed", f"{status}: {reason}"
+    if row["embedding_model"]:
+        row["embedding_row"], row["embedding_error"] = -1, f"{status}: {reason}"
+
+
+def part_schema() -> dict[str, Any]:
+    """Columns of a part: see sql/statements/score_part.sql."""
+    schema: dict[str, Any] = {"image_id": pl.Int64, "status": pl.String, "status_reason": pl.String, "phash": pl.UInt64}
+    for metric in scorers.METRICS:
+        schema |= {metric: pl.Float32, f"{metric}_state": pl.String, f"{metric}_error": pl.String, f"{metric}_scorer": pl.Int32}
+    return schema | {"embedding_model": pl.String, "embedding_row": pl.Int32, "embedding_error": pl.String}

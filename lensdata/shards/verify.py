@@ -1,0 +1,77 @@
+"""Check shards against their manifest: sizes, checksums, every sample where the index says, nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from catalog import manifest
+from catalog.console import Progress
+from catalog.errors import LensError
+
+CHUNK = 1 << 20
+
+
+def verify(folder: Path) -> Iterator[str]:
+    """Yield one line for every fault in the shards of `folder`; none means they are what the manifest promises.
+
+    A tar cut at a member's border reads without an error, so sizes, checksums and counts are compared.
+    """
+    found = manifest.load(folder, check_sizes=False)  # here every fault is wanted, not the first
+    samples = found.samples
+    if found.virtual:
+        yield from _verify_virtual(found)
+        return
+    listed = {shard["name"] for shard in found.info["shards"]}
+    for stray in sorted(path.name for path in found.root.glob("*.tar") if path.name not in listed):
+        yield f"{stray}: not in the manifest"
+    with Progress(len(listed), "verify-shards", "shards") as bar:
+        for shard in found.info["shards"]:
+            rows = samples.filter(pl.col("shard") == shard["name"])
+            yield from _verify_shard(found.root / shard["name"], shard, rows)
+            bar.advance()
+
+
+def _verify_shard(path: Path, shard: dict, rows: pl.DataFrame) -> Iterator[str]:
+    name = shard["name"]
+    if not path.is_file():
+        yield f"{name}: missing"
+        return
+    size = path.stat().st_size
+    if size != shard["bytes"]:
+        yield f"{name}: {size} bytes instead of {shard['bytes']}"
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while data := file.read(CHUNK):
+            digest.update(data)
+    if digest.hexdigest() != shard["sha256"]:
+        yield f"{name}: its sha256 is not the manifest's"
+    keys: dict[str, int] = {}
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                key = member.name.partition(".")[0]
+                keys.setdefault(key, member.offset)
+    except (tarfile.TarError, OSError) as error:
+        yield f"{name}: breaks off after {len(keys)} samples ({error})"
+    expected = {f"{image_id:012d}": offset for image_id, offset in rows.select("image_id", "offset").iter_rows()}
+    if keys != expected:
+        missing, extra = expected.keys() - keys.keys(), keys.keys() - expected.keys()
+        yield f"{name}: {len(keys)} samples instead of {len(expected)} ({len(missing)} missing, {len(extra)} unknown)"
+    if not len(rows) == shard["samples"]:
+        yield f"{name}: samples.parquet lists {len(rows)} samples, manifest.json {shard['samples']}"
+
+
+def _verify_virtual(found: manifest.Manifest) -> Iterator[str]:
+    with Progress(len(found.samples), "verify-shards", "samples") as bar:
+        for row in range(len(found.samples)):
+            try:
+                found.read(row)
+            except LensError as error:
+                yield str(error)
+            bar.advance()
+

@@ -1,0 +1,1 @@
+SELECT part_id FROM parts WHERE stage = 'dedup' ORDER BY version DESC LIMIT 1

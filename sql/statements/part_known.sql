@@ -1,0 +1,1 @@
+SELECT 1 FROM parts WHERE part_id = $part_id

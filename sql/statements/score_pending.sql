@@ -1,0 +1,17 @@
+-- Readable images that lack a wanted score by the wanted scorer ($METRIC is a scorer id, or NULL if not wanted), or a
+-- vector of the wanted embedding model.
+SELECT i.image_id, i.uri, i.byte_offset, i.byte_length
+FROM images i
+LEFT JOIN scores s USING (image_id)
+LEFT JOIN (SELECT image_id, any_value(row) AS row FROM embeddings WHERE model = $embedding GROUP BY image_id) e USING (image_id)
+WHERE i.status IN ('ok', 'ok-warnings')
+  AND (
+    ($nsfw IS NOT NULL AND (s.nsfw_state IS NULL OR s.nsfw_scorer <> $nsfw OR ($retry AND s.nsfw_state = 'failed')))
+    OR ($aesthetic IS NOT NULL AND (s.aesthetic_state IS NULL OR s.aesthetic_scorer <> $aesthetic OR ($retry AND s.aesthetic_state = 'failed')))
+    OR ($watermark IS NOT NULL AND (s.watermark_state IS NULL OR s.watermark_scorer <> $watermark OR ($retry AND s.watermark_state = 'failed')))
+    OR ($clarity IS NOT NULL AND (s.clarity_state IS NULL OR s.clarity_scorer <> $clarity OR ($retry AND s.clarity_state = 'failed')))
+    OR ($entropy IS NOT NULL AND (s.entropy_state IS NULL OR s.entropy_scorer <> $entropy OR ($retry AND s.entropy_state = 'failed')))
+    OR ($luminance IS NOT NULL AND (s.luminance_state IS NULL OR s.luminance_scorer <> $luminance OR ($retry AND s.luminance_state = 'failed')))
+    OR ($embedding IS NOT NULL AND (e.row IS NULL OR ($retry AND e.row < 0)))
+  )
+ORDER BY i.image_id

@@ -1,0 +1,1 @@
+SELECT scorer_id, metric, name, revision, preprocessing, tier FROM scorers ORDER BY scorer_id

@@ -1,0 +1,50 @@
+-- What each rule keeps and drops. `left_over` counts what is left after this rule and those above it; `dropped`
+-- what fails it, whatever the others say; `only_this` what no other rule would have dropped; `unmeasured` what is
+-- readable and has no value for it yet (contained in `dropped`). One pass: the images are first counted by their
+-- combination of verdicts, of which there are few.
+CREATE OR REPLACE MACRO funnel_at(
+    min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup
+) AS TABLE
+WITH combinations AS (
+    SELECT
+        [keeps_readable, keeps_resolution, keeps_nsfw, keeps_aesthetic, keeps_watermark, keeps_clarity,
+         keeps_entropy, keeps_luminance, keeps_dedup] AS verdicts,
+        count(*) AS images
+    FROM judged(
+        min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup
+    )
+    GROUP BY verdicts
+),
+counted AS (
+    SELECT
+        verdicts, images,
+        list_transform(verdicts, lambda verdict: coalesce(verdict, false)) AS keeps,
+        len(list_filter(keeps, lambda verdict: NOT verdict)) AS failures,
+        CASE WHEN failures = 0 THEN 10 ELSE list_position(keeps, false) END AS first_failure
+    FROM combinations
+),
+rules AS (
+    SELECT unnest(range(1, 10)) AS n,
+           unnest(['readable', 'resolution', 'nsfw', 'aesthetic', 'watermark', 'clarity', 'entropy', 'luminance',
+                   'dedup']) AS rule
+)
+SELECT
+    n AS step, rule,
+    coalesce(sum(images), 0)::BIGINT AS images,
+    coalesce(sum(images) FILTER (NOT keeps[n]), 0)::BIGINT AS dropped,
+    coalesce(sum(images) FILTER (NOT keeps[n] AND failures = 1), 0)::BIGINT AS only_this,
+    coalesce(sum(images) FILTER (verdicts[n] IS NULL AND keeps[1]), 0)::BIGINT AS unmeasured,
+    coalesce(sum(images) FILTER (first_failure > n), 0)::BIGINT AS left_over
+FROM rules LEFT JOIN counted ON true
+GROUP BY n, rule
+ORDER BY n;
+
+-- The funnel at the default thresholds.
+CREATE OR REPLACE VIEW funnel AS
+SELECT *
+FROM funnel_at(
+    (SELECT min_area FROM thresholds), (SELECT max_nsfw FROM thresholds), (SELECT min_aesthetic FROM thresholds),
+    (SELECT max_watermark FROM thresholds), (SELECT min_clarity FROM thresholds),
+    (SELECT min_entropy FROM thresholds), (SELECT min_luminance FROM thresholds),
+    (SELECT max_luminance FROM thresholds), true
+)

@@ -1,0 +1,109 @@
+"""Selections keep what passes every rule, and say why when nothing does."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+import catalog
+from catalog.errors import BadInput
+from catalog.select import default_thresholds
+from tests.helpers import GOOD, set_scores
+
+
+def test_the_papers_thresholds_are_the_defaults() -> None:
+    defaults = default_thresholds()
+    assert defaults["min_area"] == 384**2
+    assert defaults["min_aesthetic"] == 3
+
+
+def test_images_below_the_area_are_dropped(filled: catalog.Catalog) -> None:
+    assert len(filled.select().frame()) == 8  # four of twelve are 300x300
+    assert len(filled.select(min_area=None).frame()) == 12
+
+
+@pytest.mark.parametrize("metric", ["nsfw", "aesthetic", "watermark", "clarity", "entropy"])
+def test_a_score_at_the_threshold_passes_and_one_beyond_does_not(filled: catalog.Catalog, metric: str) -> None:
+    name = next(n for n in default_thresholds() if n.endswith(metric))
+    beyond = GOOD[metric] + (0.01 if name.startswith("min") else -0.01)
+    exact = pl.Series([GOOD[metric]], dtype=pl.Float32).item()
+    assert len(filled.select(**{name: exact}).frame()) == 8
+    assert len(filled.select(**{name: beyond}).frame()) == 0
+    assert len(filled.select(**{name: None}).frame()) == 8
+
+
+def test_a_missing_score_does_not_pass_and_does_when_the_rule_is_off(filled: catalog.Catalog) -> None:
+    filled.commit("test", "drop-scores", 0, [("score_part", {"part": _scores_of(filled, 2)})])
+    selected = filled.select(min_aesthetic=1).frame()["image_id"].to_list()
+    assert 2 not in selected
+    assert 2 in filled.select(min_aesthetic=None).frame()["image_id"].to_list()
+
+
+def _scores_of(filled: catalog.Catalog, image_id: int) -> str:
+    """A part that marks the aesthetic score of one image as failed."""
+    from catalog import parts
+    from lensdata import score
+
+    row = {"image_id": image_id, "aesthetic_state": "failed", "aesthetic_error": "test", "aesthetic_scorer": 1}
+    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    return str(parts.write(filled.root, "score", "failed", frame))
+
+
+def test_where_is_one_condition_over_trainable(filled: catalog.Catalog) -> None:
+    assert len(filled.select(where="width = 480 -- portrait").frame()) == 4
+    for bad in ("width =", "true) OR (true", "1; DROP TABLE images", "width, height", ""):
+        with pytest.raises(BadInput, match="--where"):
+            filled.select(where=bad).frame()
+    with pytest.raises(BadInput, match="no_such_column"):
+        filled.select(where="no_such_column > 1").frame()
+
+
+@pytest.mark.parametrize("bad", [{"min_beauty": 3}, {"min_aesthetic": float("nan")}, {"captions": ("long",)}, {"captions": ()}])
+def test_wrong_options_are_named(filled: catalog.Catalog, bad: dict) -> None:
+    with pytest.raises(BadInput):
+        filled.select(**bad)
+
+
+def test_the_funnel_adds_up(filled: catalog.Catalog) -> None:
+    steps = filled.select(max_nsfw=0.05).funnel()
+    assert steps["images"].unique().to_list() == [12]
+    by_rule = {row["rule"]: row for row in steps.iter_rows(named=True)}
+    assert (by_rule["resolution"]["dropped"], by_rule["resolution"]["only_this"]) == (4, 0)
+    assert (by_rule["nsfw"]["dropped"], by_rule["nsfw"]["only_this"]) == (12, 8)
+    assert by_rule["resolution"]["left_over"] == 8
+    assert steps["left_over"][-1] == 0 == len(filled.select(max_nsfw=0.05).frame())
+    default = filled.sql("FROM funnel")
+    assert default.equals(filled.select().funnel())
+
+
+def test_an_empty_selection_says_why(filled: catalog.Catalog) -> None:
+    with pytest.raises(BadInput, match="the rule aesthetic drops the last of 12 images"):
+        filled.select(min_aesthetic=9.5).manifest("none")
+
+
+def test_an_unscored_catalog_says_what_to_run(tmp_path, images) -> None:
+    from lensdata.ingest import ingest
+
+    opened = catalog.open(tmp_path / "c")
+    with pytest.raises(BadInput, match="run `lensdata ingest` first"):
+        opened.select().manifest("m")
+    ingest(opened, [images], workers=1)
+    with pytest.raises(BadInput, match="12 images have no nsfw result yet; run `lensdata score` first"):
+        opened.select(min_area=None).manifest("m")
+    set_scores(opened, **GOOD)
+    with pytest.raises(BadInput, match="run `lensdata dedup` first"):
+        opened.select().manifest("m")
+    with pytest.raises(BadInput, match="has a caption and a bucket"):
+        opened.select(dedup=False).manifest("m")
+
+
+def test_scores_of_two_scorers_are_not_mixed(filled: catalog.Catalog) -> None:
+    from catalog import parts
+    from lensdata import score
+
+    row = {"image_id": 1, "aesthetic": 4.0, "aesthetic_state": "scored", "aesthetic_scorer": 2}
+    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    filled.commit("test", "other", 1, [("score_part", {"part": str(parts.write(filled.root, "score", "x", frame))})])
+    with pytest.raises(BadInput, match="aesthetic holds scores of 2 scorers"):
+        filled.select().manifest("m")
+    assert filled.select(min_aesthetic=None).manifest("m").info["samples"] == 8

@@ -1,0 +1,164 @@
+"""Opening, migrating, querying and committing a catalog, with other processes in the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+import catalog
+import sql
+from catalog import parts
+from catalog.errors import BadInput, LensError
+from catalog.lock import commit_lock
+
+TABLES = {
+    "images", "scores", "clusters", "captions", "buckets", "embeddings", "manifests", "shards", "taxonomy",
+    "rl_prompts", "rubrics", "llm_calls", "runs", "rewards", "scorers", "parts",
+}  # fmt: skip
+
+
+def bucket_part(opened: catalog.Catalog, name: str, ids: list[int]) -> Path:
+    frame = pl.DataFrame({"image_id": ids, "base": 512, "aspect": "1:1", "width": 512, "height": 512})
+    return parts.write(opened.root, "bucket", name, frame)
+
+
+def test_a_new_catalog_has_every_table_and_view(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    assert set(opened.sql("SHOW TABLES")["name"]) >= TABLES | {"trainable", "funnel", "thresholds"}
+    for name in TABLES - {"parts"}:
+        assert opened.sql(f"SELECT count(*) FROM {name}").item() == 0
+
+
+def test_plain_duckdb_opens_it(filled: catalog.Catalog) -> None:
+    with duckdb.connect(str(filled.root / "catalog.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM trainable WHERE is_keeper").fetchone() == (12,)
+
+
+def test_reading_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="there is no catalog"):
+        catalog.open(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_other_files_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(BadInput, match="holds other files"):
+        catalog.open(tmp_path)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    root = catalog.open(tmp_path / "c").root
+    (root / "catalog.duckdb").write_bytes(b"not a database" * 1000)
+    with pytest.raises(BadInput, match="not a DuckDB file"):
+        catalog.open(root, read_only=True)
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    root = catalog.open(tmp_path / "c").root
+    newest = sql.migrations()[-1][0]
+    with duckdb.connect(str(root / "catalog.duckdb")) as connection:
+        connection.execute(sql.statement("schema_version_add"), {"version": newest + 1})
+    for read_only in (True, False):
+        with pytest.raises(BadInput, match="newer Lens"):
+            catalog.open(root, read_only=read_only)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("DELETE FROM images", "DELETE statements are refused"),
+        ("INSERT INTO buckets VALUES (1, 1, 'a', 1, 1)", "INSERT"),
+        ("COPY images TO 'stolen.csv'", "COPY"),
+        ("EXPLAIN ANALYZE COPY images TO 'stolen.csv'", "COPY"),
+        ("ATTACH 'other.duckdb'", "ATTACH"),
+        ("SELECT 1; SELECT 2", "one statement"),
+        ("", "one statement"),
+        ("SELEC 1", "not SQL"),
+        ("SELECT nothing FROM images", "nothing"),
+    ],
+)
+def test_sql_only_reads(tmp_path: Path, text: str, message: str) -> None:
+    opened = catalog.open(tmp_path / "c")
+    with pytest.raises(BadInput, match=message) as caught:
+        opened.sql(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_sql_takes_parameters_and_gives_polars(filled: catalog.Catalog) -> None:
+    rows = filled.sql("SELECT image_id FROM images WHERE width = $width ORDER BY image_id", width=480)
+    assert rows["image_id"].to_list() == [2, 5, 8, 11]
+    assert filled.sql("PIVOT buckets ON base USING count(*)").width > 0
+
+
+def test_a_part_is_committed_exactly_once(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    assert opened.commit_part("bucket", bucket_part(opened, "p1", [1, 2]), ["bucket_part"])
+    before = opened.version
+    again = bucket_part(opened, "p1", [1, 2])
+    assert not opened.commit_part("bucket", again, ["bucket_part"])
+    assert not again.exists()
+    assert opened.sql("SELECT count(*) FROM buckets").item() == 2
+    assert opened.version == before
+
+
+def test_a_failed_commit_leaves_nothing(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    part = bucket_part(opened, "p1", [1])
+    missing = {"part": str(tmp_path / "no.parquet")}
+    with pytest.raises(LensError):
+        opened.commit("bucket", "p1", 1, [("bucket_part", {"part": str(part)}), ("bucket_part", missing)])
+    assert opened.sql("SELECT count(*) FROM buckets").item() == 0
+    assert opened.version == 0
+
+
+def test_a_query_waits_for_a_commit_and_a_commit_for_a_query(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    seen = []
+    with commit_lock(opened.root, exclusive=True):
+        thread = threading.Thread(target=lambda: seen.append(opened.sql("SELECT 1 AS one").item()))
+        thread.start()
+        time.sleep(0.2)
+        assert not seen
+    thread.join(10)
+    assert seen == [1]
+
+
+def test_readers_do_not_exclude_one_another(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    with commit_lock(opened.root, exclusive=False):
+        assert opened.sql("SELECT 1 AS one").item() == 1
+
+
+def test_another_programs_write_connection_is_waited_for(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(1)"
+    line = [sys.executable, "-c", code, str(opened.root / "catalog.duckdb")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert opened.commit_part("bucket", bucket_part(opened, "p1", [1]), ["bucket_part"])
+
+
+def test_one_job_at_a_time(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    with (
+        opened.job("score"),
+        pytest.raises(BadInput, match="being filled by `score`"),
+        catalog.open(opened.root).job("dedup"),
+    ):
+        pass
+    with opened.job("dedup"):  # let go with its block
+        pass
+
+
+def test_a_read_only_catalog_cannot_commit(filled: catalog.Catalog) -> None:
+    reader = catalog.open(filled.root, read_only=True)
+    with pytest.raises(LensError, match="read-only"):
+        reader.commit("x", "y", 0, [])

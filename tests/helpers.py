@@ -1,0 +1,51 @@
+"""What tests share besides fixtures: pictures, folders of them, scores without models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+
+def picture(seed: int, width: int = 520, height: int = 520) -> Image.Image:
+    """A picture of coloured rectangles and noise, different for every seed."""
+    rng = np.random.default_rng(seed)
+    canvas = np.empty((height, width, 3), dtype=np.uint8)
+    canvas[:] = rng.integers(40, 216, 3)
+    for _ in range(12):
+        x, y = rng.integers(0, width), rng.integers(0, height)
+        canvas[y : y + rng.integers(20, height), x : x + rng.integers(20, width)] = rng.integers(0, 256, 3)
+    noise = rng.integers(-12, 13, canvas.shape)
+    return Image.fromarray(np.clip(canvas + noise, 0, 255).astype(np.uint8))
+
+
+def fill(folder: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((520, 520), (480, 640), (300, 300))) -> Path:
+    """Write `count` captioned pictures in several sizes to `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        path = folder / f"picture-{n:04d}.{'jpg' if n % 2 else 'png'}"
+        picture(n, *sizes[n % len(sizes)]).save(path)
+        path.with_suffix(".txt").write_text(f"picture number {n}")
+    return folder
+
+
+def set_scores(catalog, **values: float) -> None:
+    """Give every image of a catalog the same scores, through the statement that scoring uses."""
+    from catalog import parts
+    from lensdata import score
+
+    ids = catalog.sql("SELECT image_id FROM images")["image_id"].to_list()
+    rows = []
+    for image_id in ids:
+        row: dict[str, object] = {"image_id": image_id, "status": "ok"}
+        for metric, value in values.items():
+            row |= {metric: value, f"{metric}_state": "scored", f"{metric}_scorer": 1}
+        rows.append(row)
+    frame = pl.DataFrame(rows, schema=score.part_schema(), orient="row")
+    part = parts.write(catalog.root, "score", f"score-test-{catalog.version}", frame)
+    catalog.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
+
+
+GOOD = {"nsfw": 0.1, "aesthetic": 5.0, "watermark": 0.1, "clarity": 500.0, "entropy": 6.0, "luminance": 0.5}
