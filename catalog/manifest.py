@@ -90,7 +90,7 @@ class Manifest:
         members = dict(_members(data, entry["image_id"]))
         try:
             meta = json.loads(members["json"])
-            return Sample(entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta.get("brief"), meta)
+            return Sample(entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta["brief"] or None, meta)
         except (KeyError, ValueError) as error:
             raise SampleError(f"image {entry['image_id']}: {entry['shard']} does not hold it whole ({error})") from None
 
@@ -199,7 +199,7 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
         "height": row["height"],
         "bucket": [BY_NAME[row["bucket"]].width, BY_NAME[row["bucket"]].height],
         "caption_style": row["caption_style"],
-        "brief": row["brief"],
+        "brief": row["brief"] or "",  # never null: readers that infer a schema from the first samples take it for good
         "scores": {name: row[name] for name in SCORES},
     }
 
@@ -215,8 +215,8 @@ def _with_captions(rows: pl.DataFrame, styles: tuple[str, ...]) -> tuple[pl.Data
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Bucket by bucket, and within a bucket in an order without meaning, so that a shard read from its start to its
-    end is already a random draw. The order depends on the ids alone."""
+    """Bucket by bucket and format by format (so that shards hold one of each), and within these in an order without
+    meaning, so that a shard read from its start to its end is already a random draw."""
     position = {bucket.name: n for n, bucket in enumerate(BUCKETS)}
     keyed = rows.with_columns(
         shard=pl.lit(None, dtype=pl.String),
@@ -227,7 +227,7 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
         "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
         "source", "caption", "caption_style", "brief", *SCORES,
     ]  # fmt: skip
-    ordered = keyed.sort("bucket_order", "mixed").select(columns)
+    ordered = keyed.sort("bucket_order", "format", "mixed").select(columns)
     return ordered.rename({"byte_offset": "offset", "byte_length": "length"})
 
 

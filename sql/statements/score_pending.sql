@@ -1,10 +1,11 @@
 -- Readable images that lack a wanted score by the wanted scorer ($METRIC is a scorer id, or NULL if not wanted), or a
--- vector of the wanted embedding model.
+-- vector of the wanted embedding model. With $retry also those whose score failed before, and those that had a good
+-- header but could not be decoded.
 SELECT i.image_id, i.uri, i.byte_offset, i.byte_length
 FROM images i
 LEFT JOIN scores s USING (image_id)
 LEFT JOIN (SELECT image_id, any_value(row) AS row FROM embeddings WHERE model = $embedding GROUP BY image_id) e USING (image_id)
-WHERE i.status IN ('ok', 'ok-warnings')
+WHERE (i.status IN ('ok', 'ok-warnings') OR ($retry AND i.sha256 IS NOT NULL AND i.width IS NOT NULL))
   AND (
     ($nsfw IS NOT NULL AND (s.nsfw_state IS NULL OR s.nsfw_scorer <> $nsfw OR ($retry AND s.nsfw_state = 'failed')))
     OR ($aesthetic IS NOT NULL AND (s.aesthetic_state IS NULL OR s.aesthetic_scorer <> $aesthetic OR ($retry AND s.aesthetic_state = 'failed')))

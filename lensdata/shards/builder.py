@@ -51,7 +51,7 @@ def build(
 ) -> Built:
     """Write the samples of the manifest `chosen` to the folder `out`.
 
-    Each shard holds one bucket, at most `shard_samples` samples and about `shard_bytes` bytes of images. A shard
+    Each shard holds one bucket and format, at most `shard_samples` samples and about `shard_bytes` bytes of images. A shard
     appears under its name when it is whole and on the disk, so a killed build goes on where it stopped. A sample
     whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With `virtual`
     only the manifest is written, over the original files.
@@ -66,6 +66,7 @@ def build(
         return _built(finished, reused=True)
     if virtual:
         manifest.write(out, {**chosen.info, "build": wanted}, chosen.samples)
+        _clear(out)
         return _built(manifest.load(out))
     with catalog.job("build-shards"):
         plan = _plan(chosen.samples, shard_samples, shard_bytes)
@@ -99,17 +100,22 @@ def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
 
 
 def _plan(samples: pl.DataFrame, most: int, most_bytes: int) -> list[tuple[str, pl.DataFrame]]:
-    """(shard name, its rows) in order: a shard is closed when the next sample would overfill it."""
+    """(shard name, its rows) in order: a shard is closed when the next sample would overfill it.
+
+    A shard holds one format besides one bucket, since readers such as `datasets` take the members of its first
+    samples for those of all.
+    """
     found = []
-    for (bucket,), rows in samples.group_by("bucket", maintain_order=True):
+    for (bucket, form), rows in samples.group_by("bucket", "format", maintain_order=True):
+        stem = f"{bucket}-{EXTENSIONS.get(form, form)}"
         start, size, number = 0, 0, 0
         lengths = rows["length"].to_list()
         for at, length in enumerate(lengths):
             if at > start and (at - start == most or size + length > most_bytes):
-                found.append((f"{bucket}-{number:06d}.tar", rows[start:at]))
+                found.append((f"{stem}-{number:06d}.tar", rows[start:at]))
                 start, size, number = at, 0, number + 1
             size += length
-        found.append((f"{bucket}-{number:06d}.tar", rows[start:]))
+        found.append((f"{stem}-{number:06d}.tar", rows[start:]))
     return found
 
 

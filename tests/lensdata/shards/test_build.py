@@ -1,0 +1,158 @@
+"""Shards: readable by anyone, byte-identical, resumable, verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import datasets
+import pytest
+import webdataset
+
+import catalog
+from catalog import manifest
+from catalog.errors import BadInput, LensError
+from lensdata.shards import build, verify
+
+
+def made(opened: catalog.Catalog, out: Path, **options) -> manifest.Manifest:
+    chosen = opened.select().manifest("train")
+    return build(opened, chosen, out, workers=1, **options).manifest
+
+
+def digests(out: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(out.iterdir())}
+
+
+def test_plain_webdataset_and_datasets_read_them(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "s").root
+    tars = sorted(str(path) for path in out.glob("*.tar"))
+    assert [Path(tar).name for tar in tars] == ["448x608-jpg-000000.tar", "448x608-png-000000.tar", "512x512-jpg-000000.tar", "512x512-png-000000.tar"]
+    samples = list(webdataset.WebDataset(tars, shardshuffle=False))
+    assert len(samples) == 8
+    for sample in samples:
+        meta = json.loads(sample["json"])
+        image = sample.get("jpg") or sample.get("png")
+        assert hashlib.sha256(image).hexdigest() == meta["sha256"]
+        assert sample["__key__"] == f"{meta['image_id']:012d}"
+        assert sample["txt"].decode() == f"picture number {meta['image_id'] - 1}"
+    for ext in ("jpg", "png"):
+        files = [tar for tar in tars if f"-{ext}-" in tar]
+        rows = list(datasets.load_dataset("webdataset", data_files=files, split="train", streaming=True))
+        assert len(rows) == 4
+        assert all(row[ext].size == (row["json"]["width"], row["json"]["height"]) for row in rows)
+
+
+def test_they_are_ustar_without_time_or_owner(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "s").root
+    for path in out.glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                assert (member.mtime, member.uid, member.gid, member.uname, member.pax_headers) == (0, 0, 0, "", {})
+        assert path.stat().st_size % 10240 == 0
+
+
+def test_two_builds_are_the_same_bytes(filled: catalog.Catalog, tmp_path: Path) -> None:
+    first, second = made(filled, tmp_path / "a", shard_samples=1), made(filled, tmp_path / "b", shard_samples=1)
+    assert digests(first.root) == digests(second.root)
+    assert {shard["samples"] for shard in first.info["shards"]} == {1}
+
+
+def test_random_access_gives_the_virtual_manifests_samples(filled: catalog.Catalog, tmp_path: Path) -> None:
+    virtual = filled.select().manifest("train")
+    real = manifest.load(made(filled, tmp_path / "s").root)
+    assert real.fingerprint == virtual.fingerprint
+    assert [real.read(n) for n in range(8)] == [virtual.read(n) for n in range(8)]
+
+
+def test_virtual_shards_are_a_manifest_alone(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "v", virtual=True).root
+    assert sorted(path.name for path in out.iterdir()) == ["manifest.json", "samples.parquet"]
+    assert manifest.load(out).read(3).caption.startswith("picture number")
+
+
+def test_building_again_changes_nothing(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "s").root
+    before = digests(out)
+    again = build(filled, filled.select().manifest("train"), out, workers=1)
+    assert again.reused
+    assert digests(out) == before
+    assert filled.sql("SELECT count(*), sum(samples) FROM shards").row(0) == (4, 8)
+
+
+def test_a_half_built_folder_is_completed(filled: catalog.Catalog, tmp_path: Path) -> None:
+    whole = made(filled, tmp_path / "whole", shard_samples=1)
+    # What a kill leaves: the mark, some finished shards with their indexes, a scrap of the next.
+    part = tmp_path / "part"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lensdata.shards.builder._finish", lambda *args: (_ for _ in ()).throw(LensError("killed")))
+        with pytest.raises(LensError, match="killed"):
+            made(filled, part, shard_samples=1)
+    victim = sorted(part.glob("*.tar"))[1]
+    victim.rename(victim.with_name(f"{victim.name}.77.tmp"))
+    assert digests(made(filled, part, shard_samples=1).root) == digests(whole.root)
+
+
+def test_a_foreign_folder_is_not_touched(filled: catalog.Catalog, tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "thesis.tex").write_text("mine")
+    with pytest.raises(BadInput, match="is not empty"):
+        made(filled, tmp_path / "s")
+    made(filled, tmp_path / "t")
+    with pytest.raises(BadInput, match="another selection"):
+        build(filled, filled.select(where="width = 480").manifest("other"), tmp_path / "t", workers=1)
+    with pytest.raises(BadInput, match="another selection"):
+        made(filled, tmp_path / "t", shard_samples=3)
+
+
+def test_a_lost_image_is_left_out_with_its_reason(filled_own: catalog.Catalog, images: Path, tmp_path: Path) -> None:
+    chosen = filled_own.select().manifest("train")
+    lost, changed = (Path(chosen.samples["uri"][n]) for n in (0, 5))
+    lost.unlink()
+    changed.write_bytes(changed.read_bytes()[:-7] + b"damaged")
+    result = build(filled_own, chosen, tmp_path / "s", workers=1)
+    assert (result.samples, result.dropped) == (6, 2)
+    reasons = [json.loads(line)["reason"] for line in (tmp_path / "s" / "dropped.jsonl").read_text().splitlines()]
+    assert any("has changed" in reason for reason in reasons)
+    assert list(verify(tmp_path / "s")) == []
+    assert len(manifest.load(tmp_path / "s").samples) == 6
+
+
+def test_if_every_image_is_lost_the_job_fails(filled_own: catalog.Catalog, images: Path, tmp_path: Path) -> None:
+    chosen = filled_own.select().manifest("train")
+    for path in images.iterdir():
+        path.unlink()
+    with pytest.raises(LensError, match="none of the 8 selected images could be read"):
+        build(filled_own, chosen, tmp_path / "s", workers=1)
+
+
+def cut_at_a_member(path: Path) -> None:
+    with tarfile.open(path) as tar:
+        offsets = sorted(member.offset for member in tar)
+    path.write_bytes(path.read_bytes()[: offsets[3]])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut_at_a_member, "samples instead of 2"),
+        (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "bytes instead of"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"picture number", b"picture Number")), "sha256"),
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.with_name("extra.tar").write_bytes(path.read_bytes()), "not in the manifest"),
+    ],
+)
+def test_verify_finds_damage(filled: catalog.Catalog, tmp_path: Path, damage, message: str) -> None:
+    out = made(filled, tmp_path / "s").root
+    assert list(verify(out)) == []
+    damage(out / "512x512-png-000000.tar")
+    assert any(message in fault for fault in verify(out))
+
+
+def test_training_refuses_a_cut_shard(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "s").root
+    cut_at_a_member(out / "512x512-png-000000.tar")
+    with pytest.raises(BadInput, match="512x512-png-000000.tar has"):
+        manifest.load(out)
