@@ -38,7 +38,9 @@ def _sizes(base: int) -> list[tuple[int, int]]:
 
 
 BUCKETS: tuple[Bucket, ...] = tuple(
-    Bucket(base, aspect, *size) for base in _PORTRAIT_SIZES for aspect, size in zip(ASPECTS, _sizes(base), strict=True)
+    Bucket(base, aspect, *size)
+    for base in _PORTRAIT_SIZES
+    for aspect, size in zip(ASPECTS, _sizes(base), strict=True)
 )
 BY_NAME: dict[str, Bucket] = {bucket.name: bucket for bucket in BUCKETS}
 

@@ -40,7 +40,11 @@ class Progress:
         self.total, self.label, self.unit = total, label, unit
         self.done = 0
         self._start = self._last = time.monotonic()
-        self._bar = tqdm(total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr) if sys.stderr.isatty() else None
+        self._bar = (
+            tqdm(total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr)
+            if sys.stderr.isatty()
+            else None
+        )
 
     def __enter__(self) -> Progress:
         return self
@@ -59,7 +63,11 @@ class Progress:
         seconds = max(time.monotonic() - self._start, 1e-9)
         of = f"/{self.total}" if self.total is not None else ""
         tail = f", {note}" if note else ""
-        print(f"{self.label}: {self.done}{of} {self.unit}, {self.done / seconds:.1f}/s{tail}", file=sys.stderr, flush=True)
+        print(
+            f"{self.label}: {self.done}{of} {self.unit}, {self.done / seconds:.1f}/s{tail}",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def __exit__(self, *exc: object) -> None:
         if self._bar is not None:

@@ -28,7 +28,9 @@ def job_lock(root: Path, job: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadInput(f"{root} is being filled by {_holder(descriptor)}; wait for it or stop it") from None
+            raise BadInput(
+                f"{root} is being filled by {_holder(descriptor)}; wait for it or stop it"
+            ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "job": job}).encode(), 0)
         yield

@@ -46,8 +46,9 @@ class Sample:
 
 @dataclass
 class Manifest:
-    """A manifest on disk. `samples` has, besides others, image_id, bucket ("448x608"), shard (None if virtual),
-    offset and length: where the sample's bytes stand in its shard, or the image's in its uri."""
+    """A manifest on disk. `samples` has, besides others, image_id, bucket ("448x608"), caption, brief (or None),
+    shard (None if virtual), offset and length: where the sample's bytes stand in its shard, or the image's in its
+    uri."""
 
     root: Path
     info: dict[str, Any]
@@ -70,7 +71,9 @@ class Manifest:
         try:
             frame = pl.read_parquet(self.root / "samples.parquet")
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise BadInput(f"{self.root / 'samples.parquet'} cannot be read ({error}); build the shards again") from None
+            raise BadInput(
+                f"{self.root / 'samples.parquet'} cannot be read ({error}); build the shards again"
+            ) from None
         if len(frame) != self.info["samples"]:
             raise BadInput(
                 f"{self.root}: manifest.json promises {self.info['samples']} samples and samples.parquet lists "
@@ -84,15 +87,21 @@ class Manifest:
         if self.virtual:
             image = _range(entry["uri"], entry["offset"], entry["length"], entry["image_id"])
             if hashlib.sha256(image).hexdigest() != entry["sha256"]:
-                raise SampleError(f"image {entry['image_id']}: {entry['uri']} has changed since it was ingested")
+                raise SampleError(
+                    f"image {entry['image_id']}: {entry['uri']} has changed since it was ingested"
+                )
             return Sample(entry["image_id"], image, entry["caption"], entry["brief"], sample_meta(entry))
         data = _range(str(self.root / entry["shard"]), entry["offset"], entry["length"], entry["image_id"])
         members = dict(_members(data, entry["image_id"]))
         try:
             meta = json.loads(members["json"])
-            return Sample(entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta["brief"] or None, meta)
+            return Sample(
+                entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta["brief"] or None, meta
+            )
         except (KeyError, ValueError) as error:
-            raise SampleError(f"image {entry['image_id']}: {entry['shard']} does not hold it whole ({error})") from None
+            raise SampleError(
+                f"image {entry['image_id']}: {entry['shard']} does not hold it whole ({error})"
+            ) from None
 
 
 def load(path: str | Path, check_sizes: bool = True) -> Manifest:
@@ -107,18 +116,24 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
     try:
         info = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"{root} holds no manifest.json; was `lensdata build-shards --out {root}` finished?") from None
+        raise BadInput(
+            f"{root} holds no manifest.json; was `lensdata build-shards --out {root}` finished?"
+        ) from None
     except ValueError as error:
         raise BadInput(f"{root / 'manifest.json'} is not JSON ({error}); build the shards again") from None
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         found = info.get("format") if isinstance(info, dict) else None
-        raise BadInput(f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version")
+        raise BadInput(
+            f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version"
+        )
     for shard in info.get("shards", []) if check_sizes else []:
-        path = root / shard["name"]
-        size = path.stat().st_size if path.is_file() else None
+        tar = root / shard["name"]
+        size = tar.stat().st_size if tar.is_file() else None
         if size != shard["bytes"]:
             what = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
-            raise BadInput(f"{path} {what}; check with `lensdata verify-shards {root}` and build the shards again")
+            raise BadInput(
+                f"{tar} {what}; check with `lensdata verify-shards {root}` and build the shards again"
+            )
     return Manifest(root, info)
 
 
@@ -146,7 +161,9 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
         kept = load(folder)
         if kept.fingerprint == fingerprint:
             return kept
-        raise BadInput(f"the manifest {name} exists and selects other images; manifests never change: take another name")
+        raise BadInput(
+            f"the manifest {name} exists and selects other images; manifests never change: take another name"
+        )
     info = {
         "format": FORMAT,
         "name": name,
@@ -183,7 +200,14 @@ def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
     """Per bucket in use: name, base, aspect, width, height and number of samples."""
     counts = dict(samples.group_by("bucket").len().iter_rows())
     return [
-        {"name": b.name, "base": b.base, "aspect": b.aspect, "width": b.width, "height": b.height, "samples": counts[b.name]}
+        {
+            "name": b.name,
+            "base": b.base,
+            "aspect": b.aspect,
+            "width": b.width,
+            "height": b.height,
+            "samples": counts[b.name],
+        }
         for b in BUCKETS
         if b.name in counts
     ]
@@ -199,7 +223,8 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
         "height": row["height"],
         "bucket": [BY_NAME[row["bucket"]].width, BY_NAME[row["bucket"]].height],
         "caption_style": row["caption_style"],
-        "brief": row["brief"] or "",  # never null: readers that infer a schema from the first samples take it for good
+        "brief": row["brief"]
+        or "",  # never null: readers that infer a schema from the first samples take it for good
         "scores": {name: row[name] for name in SCORES},
     }
 
@@ -260,7 +285,9 @@ def _members(data: bytes, image_id: int) -> list[tuple[str, bytes]]:
         try:
             name, size = header[:100].rstrip(b"\0").decode(), int(header[124:135], 8)
         except ValueError:
-            raise SampleError(f"image {image_id}: its place in the shard does not hold a tar member") from None
+            raise SampleError(
+                f"image {image_id}: its place in the shard does not hold a tar member"
+            ) from None
         found.append((name.partition(".")[2], data[at + BLOCK : at + BLOCK + size]))
         at += BLOCK + -(-size // BLOCK) * BLOCK
     return found

@@ -55,6 +55,8 @@ class Selection:
         unknown = [style for style in captions if style not in ("dense", "brief", "alt")]
         if unknown or not captions:
             raise BadInput(f"unknown caption style {', '.join(unknown)}; there are dense, brief and alt")
+        if where is not None:
+            _check_condition(where)
         self.catalog = catalog
         self.where = where
         self.captions = captions
@@ -73,8 +75,6 @@ class Selection:
 
     def frame(self) -> pl.DataFrame:
         """One row per selected image, in order of image_id, with what a manifest needs."""
-        if self.where is not None:
-            _check_condition(self.where)
         return self.catalog.sql(self.query, **self.parameters)
 
     def funnel(self) -> pl.DataFrame:
@@ -85,7 +85,9 @@ class Selection:
         """Metrics in use whose column mixes scorers: metric -> scorer ids."""
         used = {name.split("_", 1)[1] for name, value in self.thresholds.items() if value is not None}
         rows = self.catalog.named("mixed_scorers").iter_rows()
-        return {metric: list(ids) for metric, ids in rows if metric in used and ids is not None and len(ids) > 1}
+        return {
+            metric: list(ids) for metric, ids in rows if metric in used and ids is not None and len(ids) > 1
+        }
 
     def manifest(self, name: str | None = None) -> Manifest:
         """Fix the selection as CATALOG/manifests/NAME (default: named by its content).
@@ -104,11 +106,13 @@ class Selection:
             return "the catalog holds no image; run `lensdata ingest` first"
         left = steps["left_over"].to_list()
         if left[-1] > 0:
-            return f"{left[-1]} images pass the thresholds, but none also meets the condition, has a caption and a bucket"
+            return f"{left[-1]} images pass the thresholds, but none meets the condition and has a caption and a bucket"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
             stage = "dedup" if row["rule"] == "dedup" else "score"
-            return f"{row['unmeasured']} images have no {row['rule']} result yet; run `lensdata {stage}` first"
+            return (
+                f"{row['unmeasured']} images have no {row['rule']} result yet; run `lensdata {stage}` first"
+            )
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
 
 

@@ -35,9 +35,15 @@ def open(path: str | Path, read_only: bool = False) -> Catalog:
         raise BadInput(f"{root} is a file; a catalog is a folder")
     if not (root / DATABASE).is_file():
         if read_only:
-            raise BadInput(f"there is no catalog at {root}; make one with `lensdata --catalog {path} ingest FOLDER`")
-        if root.is_dir() and any(entry.name not in {".job-lock", ".commit-lock", *FOLDERS} for entry in root.iterdir()):
-            raise BadInput(f"{root} holds other files and no catalog; name a new or empty folder with --catalog")
+            raise BadInput(
+                f"there is no catalog at {root}; make one with `lensdata --catalog {path} ingest FOLDER`"
+            )
+        if root.is_dir() and any(
+            entry.name not in {".job-lock", ".commit-lock", *FOLDERS} for entry in root.iterdir()
+        ):
+            raise BadInput(
+                f"{root} holds other files and no catalog; name a new or empty folder with --catalog"
+            )
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
     found = Catalog(root, read_only)
@@ -167,11 +173,15 @@ class Catalog:
                 except duckdb.CatalogException:
                     found = 0  # killed before the first migration was committed
             if found > newest:
-                raise BadInput(f"{self.root} was written by a newer Lens (schema {found}, this one knows {newest}); upgrade lens-t2i")
+                raise BadInput(
+                    f"{self.root} was written by a newer Lens (schema {found}, this one knows {newest}); upgrade"
+                )
             if found == newest and (self.read_only or self._views_current()):
                 return
             if self.read_only:
-                raise BadInput(f"{self.root} has schema {found} and this Lens needs {newest}; migrate it with `lensdata migrate`")
+                raise BadInput(
+                    f"{self.root} has schema {found} and this Lens needs {newest}; migrate it with `lensdata migrate`"
+                )
         self._migrate()
 
     def _views_current(self) -> bool:
@@ -180,7 +190,7 @@ class Catalog:
                 kept = connection.execute(sql.statement("views_mark")).fetchone()
             except duckdb.Error:
                 return False
-        return bool(kept) and kept[0] == _views_hash()
+        return kept is not None and kept[0] == _views_hash()
 
     def _migrate(self) -> None:
         with self._writing() as connection:
@@ -223,11 +233,15 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
                 time.sleep(0.05)
                 continue
             if "lock" in text.lower():
-                raise LensError(f"{path} is held open by another program ({_first_line(error)}); close it and try again") from None
+                raise LensError(
+                    f"{path} is held open by another program ({_first_line(error)}); close it and try again"
+                ) from None
             if "newer version" in text or "version number" in text:
                 raise BadInput(f"{path} was written by another DuckDB: {_first_line(error)}") from None
             if "not a valid DuckDB" in text:
-                raise BadInput(f"{path} is not a DuckDB file; move it away or name another folder with --catalog") from None
+                raise BadInput(
+                    f"{path} is not a DuckDB file; move it away or name another folder with --catalog"
+                ) from None
             raise _failed(error, path) from error
 
 
@@ -255,7 +269,9 @@ def _rollback(connection: duckdb.DuckDBPyConnection) -> None:
 def _failed(error: duckdb.Error, where: Path) -> LensError:
     text = _first_line(error)
     if "No space left" in str(error) or "could not write" in str(error).lower():
-        return LensError(f"no space left for the catalog at {where}; free some and run the same command again (finished parts are kept)")
+        return LensError(
+            f"no space left for the catalog at {where}; free some and run the same command again"
+        )
     return LensError(f"the catalog at {where} could not be written: {text}")
 
 

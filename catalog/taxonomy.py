@@ -1,9 +1,9 @@
 """The taxonomy from which RL prompts are made (paper, section 2.4, "Lens-RL-8K Dataset").
 
-taxonomy.json holds the paper's ten categories, its five description dimensions and its global rubric. The paper
-names few sub-categories and items and publishes no list, so both are this project's own: 24 or more sub-categories
-a category, each with a few concrete items as seeds. They are not the paper's 8,406 items; those have to be grown
-from these seeds.
+taxonomy.json holds the paper's ten categories, its five description dimensions and its global rubric. The
+paper names few sub-categories and items and publishes no list, so both are this project's own: 24 or more
+sub-categories a category, each with a few concrete items as seeds. They are not the paper's 8,406 items;
+those have to be grown from these seeds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def load() -> Taxonomy:
     try:
         return parse(json.loads(files("catalog").joinpath("taxonomy.json").read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise LensError(f"the taxonomy in the installed package is damaged ({error}); reinstall it") from error
+        raise LensError(
+            f"the taxonomy in the installed package is damaged ({error}); reinstall it"
+        ) from error
 
 
 def parse(data: Any) -> Taxonomy:

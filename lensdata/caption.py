@@ -48,7 +48,9 @@ def from_source() -> Captioner:
     def copy(rows: list[dict[str, Any]]) -> Iterable[Caption]:
         for row in rows:
             text = row["alt_text"]
-            yield Caption(row["image_id"], text, None if text else row["alt_error"] or "the source gives no text")
+            yield Caption(
+                row["image_id"], text, None if text else row["alt_error"] or "the source gives no text"
+            )
 
     return Captioner("alt", "source", copy)
 
@@ -67,10 +69,14 @@ def caption(catalog: Catalog, captioner: Captioner, retry_failed: bool = False) 
         version = catalog.version
         with Progress(len(pending), f"caption {captioner.style}", "images") as bar:
             for chunk in pending.iter_slices(PART_IMAGES):
-                rows = [_row(found, captioner) for found in captioner.caption(list(chunk.iter_rows(named=True)))]
+                rows = [
+                    _row(found, captioner) for found in captioner.caption(list(chunk.iter_rows(named=True)))
+                ]
                 frame = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("image_id")
                 name = f"caption-{version:08d}-{chunk['image_id'][0]:012d}"
-                catalog.commit_part("caption", parts.write(catalog.root, "caption", name, frame), ["caption_part"])
+                catalog.commit_part(
+                    "caption", parts.write(catalog.root, "caption", name, frame), ["caption_part"]
+                )
                 done += frame["text"].count()
                 failed += frame["text"].null_count()
                 bar.advance(len(chunk))

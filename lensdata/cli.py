@@ -38,7 +38,9 @@ def main() -> None:
 
 @lensdata.command()
 @click.argument("sources", nargs=-1, required=True, type=FOLDER)
-@click.option("--source", default="public-real", show_default=True, help="The kind of source, kept with each image.")
+@click.option(
+    "--source", default="public-real", show_default=True, help="The kind of source, kept with each image."
+)
 @workers_option
 @json_option
 @click.pass_obj
@@ -59,15 +61,25 @@ def ingest(root: Path, sources: tuple[Path, ...], source: str, workers: int | No
 
 
 @lensdata.command("render-text")
-@click.option("-n", "count", default=1000, show_default=True, type=click.IntRange(1), help="How many pictures.")
+@click.option(
+    "-n", "count", default=1000, show_default=True, type=click.IntRange(1), help="How many pictures."
+)
 @click.option("--out", type=FOLDER, help="Where to put them.  [default: CATALOG/rendered-text]")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--fonts", multiple=True, type=FOLDER, help="Folder with fonts, besides the system's (repeatable).")
+@click.option(
+    "--fonts", multiple=True, type=FOLDER, help="Folder with fonts, besides the system's (repeatable)."
+)
 @click.option("--backgrounds", type=FOLDER, help="Folder of images to crop backgrounds from.")
 @json_option
 @click.pass_obj
 def render_text(
-    root: Path, count: int, out: Path | None, seed: int, fonts: tuple[Path, ...], backgrounds: Path | None, as_json: bool
+    root: Path,
+    count: int,
+    out: Path | None,
+    seed: int,
+    fonts: tuple[Path, ...],
+    backgrounds: Path | None,
+    as_json: bool,
 ) -> None:
     """Render text onto sampled backgrounds and ingest it; the exact text is the caption.
 
@@ -84,7 +96,11 @@ def render_text(
     for script, reason in summary.skipped.items():
         say(f"render-text: no {script} text: {reason}")
     added = stage(opened, [folder], "text-synthetic")
-    _tell(as_json, {"rendered": summary.made, "added": added}, f"{summary.made} pictures in {folder}, {added} added")
+    _tell(
+        as_json,
+        {"rendered": summary.made, "added": added},
+        f"{summary.made} pictures in {folder}, {added} added",
+    )
 
 
 @lensdata.command()
@@ -111,7 +127,9 @@ def score(
 
 
 @lensdata.command()
-@click.option("--threshold", default=0.985, show_default=True, help="Cosine above which two images are duplicates.")
+@click.option(
+    "--threshold", default=0.985, show_default=True, help="Cosine above which two images are duplicates."
+)
 @click.option("--models", "tier", default="light", show_default=True, help="Whose embeddings to compare.")
 @workers_option
 @json_option
@@ -129,11 +147,21 @@ def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json:
         _tell(as_json, {"changed": False}, "nothing has changed since the last dedup")
         return
     value = {"images": found.images, "exact": found.exact, "near": found.near, "kept": found.kept}
-    _tell(as_json, value, f"{found.kept} of {found.images} images kept; {found.exact} byte copies, {found.near} near-duplicates")
+    _tell(
+        as_json,
+        value,
+        f"{found.kept} of {found.images} images kept; {found.exact} byte copies, {found.near} near-duplicates",
+    )
 
 
 @lensdata.command()
-@click.option("--style", type=click.Choice(["alt"]), default="alt", show_default=True, help="alt: the source's own text.")
+@click.option(
+    "--style",
+    type=click.Choice(["alt"]),
+    default="alt",
+    show_default=True,
+    help="alt: the source's own text.",
+)
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose caption failed.")
 @json_option
 @click.pass_obj
@@ -147,7 +175,11 @@ def caption(root: Path, style: str, retry_failed: bool, as_json: bool) -> None:
     from lensdata.caption import from_source
 
     done, failed = stage(_existing(root), from_source(), retry_failed)
-    _tell(as_json, {"style": style, "captioned": done, "failed": failed}, f"{done} captions ({style}); {failed} images without")
+    _tell(
+        as_json,
+        {"style": style, "captioned": done, "failed": failed},
+        f"{done} captions ({style}); {failed} images without",
+    )
 
 
 @lensdata.command()
@@ -168,9 +200,15 @@ def bucket(root: Path, as_json: bool) -> None:
 @lensdata.command()
 @click.argument("text", metavar="SQL|NAME", required=False)
 @click.option(
-    "--format", "form", default="table", show_default=True, type=click.Choice(["table", "csv", "json", "parquet"])
+    "--format",
+    "form",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "csv", "json", "parquet"]),
 )
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Value of $NAME in the query (repeatable).")
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value of $NAME in the query (repeatable)."
+)
 @click.pass_obj
 def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> None:
     """Run a read-only SQL statement or a named query; without one, list the named queries.
@@ -190,10 +228,14 @@ def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> N
 
 @lensdata.command()
 @selection_options
-@click.option("--sweep", nargs=4, metavar="SCORE FROM TO STEP", help="Instead: what is left at a series of thresholds.")
+@click.option(
+    "--sweep", nargs=4, metavar="SCORE FROM TO STEP", help="Instead: what is left at a series of thresholds."
+)
 @json_option
 @click.pass_obj
-def funnel(root: Path, selection: dict[str, Any], sweep: tuple[str, str, str, str] | None, as_json: bool) -> None:
+def funnel(
+    root: Path, selection: dict[str, Any], sweep: tuple[str, str, str, str] | None, as_json: bool
+) -> None:
     """What each filter keeps, drops, and drops alone.
 
     \b
@@ -233,18 +275,35 @@ def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> 
 
 
 @lensdata.command("build-shards")
-@click.option("--out", required=True, type=FOLDER, help="Folder for the shards; new, or an unfinished build of the same.")
+@click.option(
+    "--out",
+    required=True,
+    type=FOLDER,
+    help="Folder for the shards; new, or an unfinished build of the same.",
+)
 @click.option("--name", help="Name of the manifest.  [default: from its content]")
 @selection_options
 @click.option("--virtual", is_flag=True, help="Write the manifest alone; training reads the original files.")
-@click.option("--shard-samples", default=1000, show_default=True, type=click.IntRange(1), help="Most samples in a shard.")
-@click.option("--shard-mb", default=256, show_default=True, type=click.IntRange(1), help="About the most megabytes in a shard.")
+@click.option(
+    "--shard-samples",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most samples in a shard.",
+)
+@click.option(
+    "--shard-mb",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1),
+    help="About the most megabytes in a shard.",
+)
 @workers_option
 @json_option
 @click.pass_obj
 def build_shards(
-    root: Path, out: Path, name: str | None, selection: dict[str, Any], virtual: bool, shard_samples: int, shard_mb: int,
-    workers: int | None, as_json: bool,
+    root: Path, out: Path, name: str | None, selection: dict[str, Any], virtual: bool, shard_samples: int,
+    shard_mb: int, workers: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Select images by thresholds, fix the choice in a manifest, and write it as WebDataset tars.
 
@@ -259,19 +318,27 @@ def build_shards(
     _reader(root)
     opened = catalog.open(root)
     chosen = opened.select(**selection)
-    made = build(opened, chosen.manifest(name), out.absolute(), virtual, shard_samples, shard_mb * 2**20, workers)
+    made = build(
+        opened, chosen.manifest(name), out.absolute(), virtual, shard_samples, shard_mb * 2**20, workers
+    )
     value = {
         "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
         "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped, "left_out": made.manifest.info["left_out"],
         "reused": made.reused, "out": str(made.manifest.root),
     }  # fmt: skip
     what = "were there already" if made.reused else "written"
-    _tell(as_json, value, f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})")
+    _tell(
+        as_json,
+        value,
+        f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})",
+    )
     for reason, count in made.manifest.info["left_out"].items():
         if count:
             say(f"build-shards: {count} images pass the filters but have no {reason}, and were left out")
     if made.dropped:
-        say(f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}")
+        say(
+            f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"
+        )
 
 
 @lensdata.command("verify-shards")
@@ -291,15 +358,22 @@ def verify_shards(folder: Path, as_json: bool) -> int:
     else:
         for fault in faults:
             click.echo(fault)
-        click.echo(f"{folder}: {len(faults)} faults" if faults else f"{folder}: every shard is what the manifest says")
+        click.echo(
+            f"{folder}: {len(faults)} faults"
+            if faults
+            else f"{folder}: every shard is what the manifest says"
+        )
     return 1 if faults else 0
 
 
 @lensdata.command()
 @click.option("--out", required=True, type=FOLDER, help="The HTML file to write.")
 @selection_options
+@click.option(
+    "--thumbs", default=12, show_default=True, type=click.IntRange(0), help="Pictures per contact sheet."
+)
 @click.pass_obj
-def report(root: Path, out: Path, selection: dict[str, Any]) -> None:
+def report(root: Path, out: Path, selection: dict[str, Any], thumbs: int) -> None:
     """One self-contained HTML file: funnel, histograms, images at each threshold, duplicates, buckets.
 
     \b
@@ -308,13 +382,16 @@ def report(root: Path, out: Path, selection: dict[str, Any]) -> None:
     from lensdata.report import report as stage
 
     opened = _reader(root)
-    stage(opened, out.absolute(), opened.select(**selection))
-    click.echo(f"report written to {out.absolute()}")
+    made = stage(opened, out.absolute(), opened.select(**selection), thumbs)
+    unread = f"; {made.unreadable} pictures could not be read" if made.unreadable else ""
+    click.echo(f"report on {made.images} images written to {made.path} ({made.bytes / 1e6:.1f} MB{unread})")
 
 
 @lensdata.command()
 @click.argument("sources", nargs=-1, type=FOLDER)
-@click.option("--source", default="public-real", show_default=True, help="The kind of source of what is ingested.")
+@click.option(
+    "--source", default="public-real", show_default=True, help="The kind of source of what is ingested."
+)
 @click.option("--out", type=FOLDER, help="Also build shards there.")
 @click.option("--report", "report_file", type=FOLDER, help="Also write the HTML report there.")
 @selection_options
@@ -369,5 +446,3 @@ def _tell(as_json: bool, value: dict[str, Any], text: str) -> None:
         emit_json(value)
     else:
         click.echo(text)
-
-

@@ -60,9 +60,13 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     decorated = gathered
     for name in reversed(HELP):
-        option = click.option(f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=HELP[name])
+        option = click.option(
+            f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=HELP[name]
+        )
         decorated = option(decorated)
-    decorated = click.option("--where", metavar="SQL", help="A further condition over the view `trainable`.")(decorated)
+    decorated = click.option("--where", metavar="SQL", help="A further condition over the view `trainable`.")(
+        decorated
+    )
     decorated = click.option(
         "--dedup/--no-dedup", default=True, show_default=True, help="Keep only one of near-duplicates."
     )(decorated)

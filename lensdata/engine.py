@@ -58,7 +58,9 @@ class Watch:
             self._current.value = -1
 
 
-def run(stage: Stage, tasks: Iterable[Task], workers: int | None = None, item_seconds: float = ITEM_SECONDS) -> Iterator[tuple[Task, Any]]:
+def run(
+    stage: Stage, tasks: Iterable[Task], workers: int | None = None, item_seconds: float = ITEM_SECONDS
+) -> Iterator[tuple[Task, Any]]:
     """Run `stage(task, watch)` for every task in `workers` processes (default: one a core) and yield
     (task, result) as they finish, in any order.
 
@@ -77,7 +79,9 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.current = context.RawValue("q", -1)
         self.task: Task | None = None
-        self.process = context.Process(target=_work, args=(stage, theirs, self.current, item_seconds), daemon=True)
+        self.process = context.Process(
+            target=_work, args=(stage, theirs, self.current, item_seconds), daemon=True
+        )
         self.process.start()
         theirs.close()
 
@@ -154,7 +158,9 @@ def _blame(task: Task, worker: _Worker) -> Task:
         task.poison[item] = ("corrupt", f"reading it killed the worker ({name})")
         task.attempts = 0
     elif task.attempts >= ATTEMPTS:
-        raise LensError(f"the part {task.part_id} lost its worker {ATTEMPTS} times ({name}); is there enough memory?")
+        raise LensError(
+            f"the part {task.part_id} lost its worker {ATTEMPTS} times ({name}); is there enough memory?"
+        )
     task.last_item = item
     return task
 

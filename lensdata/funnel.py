@@ -32,7 +32,9 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
     """
     names = [name for rule, (_, names) in RULES.items() for name in names if rule == score or name == score]
     if not names:
-        raise BadInput(f"{score!r} has no threshold to sweep; there are {', '.join(r for r, (_, t) in RULES.items() if t)}")
+        raise BadInput(
+            f"{score!r} has no threshold to sweep; there are {', '.join(r for r, (_, t) in RULES.items() if t)}"
+        )
     try:
         first, last, by = float(start), float(stop), float(step)
     except ValueError:
@@ -47,7 +49,14 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
         selection.thresholds[names[0]] = value
         steps = selection.funnel()
         mine = steps.row(by_predicate=pl.col("rule") == rule, named=True)
-        rows.append({names[0]: value, "dropped": mine["dropped"], "only_this": mine["only_this"], "left_over": steps["left_over"][-1]})
+        rows.append(
+            {
+                names[0]: value,
+                "dropped": mine["dropped"],
+                "only_this": mine["only_this"],
+                "left_over": steps["left_over"][-1],
+            }
+        )
     return pl.DataFrame(rows)
 
 
@@ -60,11 +69,16 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
     if found.is_empty():
         raise BadInput(f"there is no image {image_id} in {selection.catalog.root}")
     row = found.row(0, named=True)
-    scorers = {r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}" for r in selection.catalog.named("scorers").iter_rows(named=True)}
+    scorers = {
+        r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}"
+        for r in selection.catalog.named("scorers").iter_rows(named=True)
+    }
     rules = []
     for rule, (column, thresholds) in RULES.items():
         verdict = row[f"keeps_{rule}"]
-        error = {"readable": row["status_reason"], "dedup": row["dedup_reason"]}.get(rule, row.get(f"{rule}_error"))
+        error = {"readable": row["status_reason"], "dedup": row["dedup_reason"]}.get(
+            rule, row.get(f"{rule}_error")
+        )
         rules.append(
             {
                 "rule": rule,
@@ -75,14 +89,29 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
                 "reason": error,
             }
         )
-    about = {name: row[name] for name in ("image_id", "uri", "byte_offset", "sha256", "source", "width", "height", "alt")}
-    return {**about, "similarity": row["similarity"], "rules": rules, "selected": all(r["verdict"] == "kept" for r in rules)}
+    about = {
+        name: row[name]
+        for name in ("image_id", "uri", "byte_offset", "sha256", "source", "width", "height", "alt")
+    }
+    return {
+        **about,
+        "similarity": row["similarity"],
+        "rules": rules,
+        "selected": all(r["verdict"] == "kept" for r in rules),
+    }
 
 
 def print_why(found: dict[str, Any]) -> None:
     """Print what `why` found."""
-    click.echo(f"image {found['image_id']}: {found['uri']} ({found['width']}x{found['height']}, {found['source']})")
-    show(pl.DataFrame([{k: None if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]), "table")
+    click.echo(
+        f"image {found['image_id']}: {found['uri']} ({found['width']}x{found['height']}, {found['source']})"
+    )
+    show(
+        pl.DataFrame(
+            [{k: None if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]
+        ),
+        "table",
+    )
     drops = [rule["rule"] for rule in found["rules"] if rule["verdict"] != "kept"]
     click.echo("selected" if found["selected"] else f"not selected: {', '.join(drops)}")
 
@@ -94,7 +123,11 @@ def print_table(rows: pl.DataFrame) -> None:
 
 def _limits(selection: Selection, names: tuple[str, ...]) -> str | None:
     set_ones = [(name, selection.thresholds[name]) for name in names]
-    signs = [f"{'>=' if name.startswith('min') else '<='} {value:g}" for name, value in set_ones if value is not None]
+    signs = [
+        f"{'>=' if name.startswith('min') else '<='} {value:g}"
+        for name, value in set_ones
+        if value is not None
+    ]
     return " and ".join(signs) if signs else ("off" if names else None)
 
 

@@ -30,7 +30,9 @@ SCHEMA = {
 ALT_KEYS = ("caption", "text", "alt", "alt_text", "title", "description")
 
 
-def ingest(catalog: Catalog, paths: list[Path], source: str = "public-real", workers: int | None = None) -> int:
+def ingest(
+    catalog: Catalog, paths: list[Path], source: str = "public-real", workers: int | None = None
+) -> int:
     """Add the images below `paths` that the catalog does not hold yet and return how many there were.
 
     Ids follow the listing's order, whatever the workers' speed, so two ingests of one folder give equal catalogs.
@@ -57,7 +59,9 @@ def _tasks(catalog: Catalog, paths: list[Path], source: str) -> Iterator[engine.
     number = 0
     for item_list in _listings(paths):
         for chunk in _chunks(_new(catalog, item_list), PART_IMAGES):
-            digest = hashlib.sha256("\n".join(f"{item.uri}\t{item.offset}" for item in chunk).encode()).hexdigest()
+            digest = hashlib.sha256(
+                "\n".join(f"{item.uri}\t{item.offset}" for item in chunk).encode()
+            ).hexdigest()
             settings = {"root": catalog.root, "source": source, "number": number}
             yield engine.Task(f"ingest-{digest[:24]}", chunk, settings)
             number += 1
@@ -72,7 +76,11 @@ def _listings(paths: list[Path]) -> Iterator[list[Item]]:
 
 def _new(catalog: Catalog, items: list[Item]) -> list[Item]:
     listing = pl.DataFrame(
-        {"ordinal": range(len(items)), "uri": [i.uri for i in items], "byte_offset": [i.offset for i in items]},
+        {
+            "ordinal": range(len(items)),
+            "uri": [i.uri for i in items],
+            "byte_offset": [i.offset for i in items],
+        },
         schema={"ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64},
     ).unique(["uri", "byte_offset"], keep="first")
     fresh = catalog.query(sql.statement("ingest_new"), {}, {"listing": listing})

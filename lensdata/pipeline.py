@@ -37,7 +37,11 @@ def run_all(
         say(f"ingest: {ingest(opened, sources, source, workers)} images added")
     say(f"score: {score(opened, workers=workers)} images scored")
     found = dedup(opened, workers=workers)
-    say("dedup: nothing new" if found is None else f"dedup: {found.kept} of {found.images} kept ({found.exact} byte copies, {found.near} near-duplicates)")
+    say(
+        "dedup: nothing new"
+        if found is None
+        else f"dedup: {found.kept} of {found.images} kept ({found.exact} byte copies, {found.near} near-duplicates)"
+    )
     done, failed = caption(opened, from_source())
     say(f"caption: {done} captions from the sources; {failed} images without")
     say(f"bucket: {bucket(opened)} images assigned")
@@ -50,5 +54,3 @@ def run_all(
     for path in (out, report_file):
         if path is not None:
             say(f"run: wrote {path.absolute()}")
-
-

@@ -26,7 +26,9 @@ def run_query(catalog: Catalog, text: str, form: str, params: tuple[str, ...]) -
     if text.replace("_", "").replace("-", "").isalnum():
         if text not in sql.queries():
             names = ", ".join(sql.queries())
-            raise BadInput(f"there is no named query {text}; there are {names} (or give a whole SQL statement)")
+            raise BadInput(
+                f"there is no named query {text}; there are {names} (or give a whole SQL statement)"
+            )
         text = sql.query(text)
     values = {}
     for param in params:
@@ -45,7 +47,9 @@ def show(rows: pl.DataFrame, form: str) -> None:
         click.echo(rows.write_ndjson(), nl=False)
     elif form == "parquet":
         if sys.stdout.isatty():
-            raise BadInput("Parquet is binary; send it to a file: lensdata query ... --format parquet > rows.parquet")
+            raise BadInput(
+                "Parquet is binary; send it to a file: lensdata query ... --format parquet > rows.parquet"
+            )
         rows.write_parquet(sys.stdout.buffer)
     else:
         with pl.Config(tbl_rows=100, tbl_cols=40, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,

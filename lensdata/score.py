@@ -19,7 +19,9 @@ from lensdata import engine, filters, scorers
 
 PART_IMAGES = 128
 BATCH_IMAGES = 16  # through the models at once
-MODEL_SIDE = 512  # pixels; larger images are reduced before they wait for their batch, so that memory stays bounded
+MODEL_SIDE = (
+    512  # pixels; larger images are reduced before they wait for their batch, so that memory stays bounded
+)
 CHEAP = ("clarity", "entropy", "luminance")
 PART_STATEMENTS = ["score_part", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings"]
 
@@ -41,7 +43,7 @@ def score(
         for part in parts.waiting(catalog.root, "score"):
             _commit(catalog, part)
         scorer_ids = scorers.register(catalog, ids)
-        model = ids[scorers.EMBEDDING].name if scorers.EMBEDDING in ids else None
+        model = scorers.embedding_model(ids[scorers.EMBEDDING]) if scorers.EMBEDDING in ids else None
         wanted = {metric: scorer_ids.get(metric) for metric in scorers.METRICS}
         pending = catalog.named("score_pending", **wanted, embedding=model, retry=retry_failed)
         settings = {"root": catalog.root, "scorers": wanted, "embedding": model}
@@ -113,7 +115,9 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         with parts.atomic(folder / f"{task.part_id}.npy") as file:
             np.save(file, np.stack(vectors).astype(np.float16))
-    return parts.write(settings["root"], "score", task.part_id, pl.DataFrame(rows, schema=part_schema(), orient="row"))
+    return parts.write(
+        settings["root"], "score", task.part_id, pl.DataFrame(rows, schema=part_schema(), orient="row")
+    )
 
 
 def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.ndarray | None:
@@ -145,7 +149,9 @@ def _reduced(rgb: np.ndarray) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _run_models(models: Any, batch: list[tuple[dict[str, Any], np.ndarray]], vectors: list[np.ndarray], wanted: set[str]) -> None:
+def _run_models(
+    models: Any, batch: list[tuple[dict[str, Any], np.ndarray]], vectors: list[np.ndarray], wanted: set[str]
+) -> None:
     found = models.run([rgb for _, rgb in batch])
     for n, (row, _) in enumerate(batch):
         for metric in wanted - set(CHEAP):
@@ -156,7 +162,10 @@ def _run_models(models: Any, batch: list[tuple[dict[str, Any], np.ndarray]], vec
                 row["embedding_row"] = len(vectors)
                 vectors.append(vector)
             else:
-                row["embedding_row"], row["embedding_error"] = -1, "the model returned a value that is not finite"
+                row["embedding_row"], row["embedding_error"] = (
+                    -1,
+                    "the model returned a value that is not finite",
+                )
 
 
 def _set(row: dict[str, Any], metric: str, value: float) -> None:
@@ -176,7 +185,17 @@ def _all_failed(row: dict[str, Any], status: str, reason: str, wanted: set[str])
 
 def part_schema() -> dict[str, Any]:
     """Columns of a part: see sql/statements/score_part.sql."""
-    schema: dict[str, Any] = {"image_id": pl.Int64, "status": pl.String, "status_reason": pl.String, "phash": pl.UInt64}
+    schema: dict[str, Any] = {
+        "image_id": pl.Int64,
+        "status": pl.String,
+        "status_reason": pl.String,
+        "phash": pl.UInt64,
+    }
     for metric in scorers.METRICS:
-        schema |= {metric: pl.Float32, f"{metric}_state": pl.String, f"{metric}_error": pl.String, f"{metric}_scorer": pl.Int32}
+        schema |= {
+            metric: pl.Float32,
+            f"{metric}_state": pl.String,
+            f"{metric}_error": pl.String,
+            f"{metric}_scorer": pl.Int32,
+        }
     return schema | {"embedding_model": pl.String, "embedding_row": pl.Int32, "embedding_error": pl.String}

@@ -11,7 +11,11 @@ METRICS = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
 EMBEDDING = "embedding"
 CHEAP = {
     metric: ScorerId(metric, name, "1", filters.PREPROCESSING, "computed")
-    for metric, name in (("clarity", "laplacian-variance"), ("entropy", "grey-entropy"), ("luminance", "mean-value"))
+    for metric, name in (
+        ("clarity", "laplacian-variance"),
+        ("entropy", "grey-entropy"),
+        ("luminance", "mean-value"),
+    )
 }
 
 
@@ -36,12 +40,26 @@ def register(catalog: Catalog, ids: dict[str, ScorerId]) -> dict[str, int]:
     new = [identity for identity in wanted.values() if _key(identity) not in known]
     if new:
         statements = [
-            ("scorer_add", {"metric": s.metric, "name": s.name, "revision": s.revision, "preprocessing": s.preprocessing, "tier": s.tier})
+            (
+                "scorer_add",
+                {
+                    "metric": s.metric,
+                    "name": s.name,
+                    "revision": s.revision,
+                    "preprocessing": s.preprocessing,
+                    "tier": s.tier,
+                },
+            )
             for s in new
         ]
         catalog.commit("scorers", f"scorers-{catalog.version + 1}", len(new), statements)
         known = _known(catalog)
     return {metric: known[_key(identity)] for metric, identity in wanted.items()}
+
+
+def embedding_model(identity: ScorerId) -> str:
+    """The name under which an embedding model's vectors are kept: a folder's name, new with every revision."""
+    return f"{identity.name}@{identity.revision}"
 
 
 def _known(catalog: Catalog) -> dict[tuple[str, str, str, str], int]:

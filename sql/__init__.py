@@ -30,7 +30,10 @@ def query(name: str) -> str:
 def queries() -> dict[str, str]:
     """Name -> what it answers (the first comment line), of every named query."""
     found = sorted((_ROOT / "queries").glob("*.sql"))
-    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("--").strip() for path in found}
+    return {
+        path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("--").strip()
+        for path in found
+    }
 
 
 @cache

@@ -27,9 +27,16 @@ def command(tmp_path: Path):
     """Run `lensdata` or `lensmodel` in a process of its own: command("lensdata", "ingest", ...) -> CompletedProcess."""
 
     def run(name: str, *args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "LENS_CATALOG": str(tmp_path / "catalog"), "PYTHONPATH": str(ROOT), **(env or {})}
+        environment = {
+            **os.environ,
+            "LENS_CATALOG": str(tmp_path / "catalog"),
+            "PYTHONPATH": str(ROOT),
+            **(env or {}),
+        }
         line = [sys.executable, "-m", name, *map(str, args)]
-        return subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            line, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
 
     return run
 
@@ -47,7 +54,9 @@ def make_catalog(root: Path, images: Path):
     set_scores(opened, **GOOD)
     caption(opened, from_source())
     bucket(opened)
-    rows = opened.sql("SELECT image_id, image_id AS keeper_id, 1.0::FLOAT AS similarity, NULL::VARCHAR AS reason FROM images")
+    rows = opened.sql(
+        "SELECT image_id, image_id AS keeper_id, 1.0::FLOAT AS similarity, NULL::VARCHAR AS reason FROM images"
+    )
     opened.commit_part("dedup", parts.write(opened.root, "dedup", "dedup-test", rows), ["dedup_part"])
     return opened
 

@@ -21,7 +21,9 @@ def picture(seed: int, width: int = 520, height: int = 520) -> Image.Image:
     return Image.fromarray(np.clip(canvas + noise, 0, 255).astype(np.uint8))
 
 
-def fill(folder: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((520, 520), (480, 640), (300, 300))) -> Path:
+def fill(
+    folder: Path, count: int, sizes: tuple[tuple[int, int], ...] = ((520, 520), (480, 640), (300, 300))
+) -> Path:
     """Write `count` captioned pictures in several sizes to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     for n in range(count):

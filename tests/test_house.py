@@ -19,7 +19,10 @@ MAY_IMPORT = {
     "lensdata": {"sql", "catalog", "lensdata"},
     "lensmodel": {"sql", "catalog", "lensmodel"},
 }
-SQL = re.compile(r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|CREATE\s+(TABLE|VIEW|OR)|MERGE\s+INTO|DELETE\s+FROM|UPDATE\s.+\sSET)\b", re.S)
+SQL = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|CREATE\s+(TABLE|VIEW|OR)|MERGE\s+INTO|DELETE\s+FROM|UPDATE\s.+\sSET)\b",
+    re.S,
+)
 
 
 def modules(package: str) -> list[Path]:

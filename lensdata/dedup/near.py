@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,8 @@ def near_duplicates(
     `agree(i, j)` may veto pairs of rows (bool per pair).
 
     Returns (keeper_row int64 [N], similarity float32 [N]); a row that is its own keeper is kept, with similarity 1.
-    Raises BadInput for vectors that are not finite, all zero, or not two-dimensional, and for a threshold outside (0, 1).
+    Raises BadInput for vectors that are not finite, all zero, or not two-dimensional, and for a threshold outside
+    (0, 1).
     """
     if vectors.ndim != 2:
         raise BadInput(f"near_duplicates takes an [N, D] array, not one of shape {vectors.shape}")
@@ -48,11 +50,15 @@ def near_duplicates(
     return keeper, similarity
 
 
-def _assign(left: np.ndarray, right: np.ndarray, cosine: np.ndarray, keeper: np.ndarray, similarity: np.ndarray) -> None:
+def _assign(
+    left: np.ndarray, right: np.ndarray, cosine: np.ndarray, keeper: np.ndarray, similarity: np.ndarray
+) -> None:
     """Walk the rows in order of rank. `left` < `right` in every pair; pairs sorted by right, then falling cosine."""
     order = np.lexsort((left, -cosine, right))
     for i, j, c in zip(left[order].tolist(), right[order].tolist(), cosine[order].tolist(), strict=True):
-        if keeper[j] == j and keeper[i] == i:  # j is still free and i is a keeper for good, as its turn has passed
+        if (
+            keeper[j] == j and keeper[i] == i
+        ):  # j is still free and i is a keeper for good, as its turn has passed
             keeper[j], similarity[j] = i, c
 
 
@@ -61,7 +67,7 @@ def _pairs(rows: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, 
     import faiss
 
     count, width = rows.shape
-    index = faiss.IndexFlatIP(width)
+    index: Any = faiss.IndexFlatIP(width)
     if count > EXACT_ROWS:
         cells = int(4 * count**0.5)
         index = faiss.IndexIVFFlat(index, width, cells, faiss.METRIC_INNER_PRODUCT)
@@ -72,11 +78,14 @@ def _pairs(rows: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, 
     lefts, rights = [], []
     for start in range(0, count, SEARCH_ROWS):
         limits, _, found = index.range_search(rows[start : start + SEARCH_ROWS], threshold - STORAGE_ERROR)
-        right = np.repeat(np.arange(start, start + len(limits) - 1), np.diff(limits.astype(np.int64)))
+        right = np.repeat(np.arange(start, start + len(limits) - 1), np.diff(limits).astype(np.int64))
         earlier = found < right
         lefts.append(found[earlier])
         rights.append(right[earlier])
-    left, right = np.concatenate(lefts or [np.empty(0, np.int64)]), np.concatenate(rights or [np.empty(0, np.int64)])
+    left, right = (
+        np.concatenate(lefts or [np.empty(0, np.int64)]),
+        np.concatenate(rights or [np.empty(0, np.int64)]),
+    )
     cosine = np.einsum("ij,ij->i", rows[left], rows[right]) if len(left) else np.empty(0, np.float32)
     near = cosine > threshold
     return left[near], right[near], np.minimum(cosine[near], 1.0)

@@ -11,11 +11,13 @@ import polars as pl
 from catalog import parts
 from catalog.errors import BadInput
 from catalog.store import Catalog
-from lensdata import score
+from lensdata import score, scorers
 from lensdata.dedup.near import near_duplicates
 from lensdata.models import light_ids
 
-HASH_BITS = 12  # of 64: pictures whose perceptual hashes differ by more are not copies, however close their vectors
+HASH_BITS = (
+    12  # of 64: pictures whose perceptual hashes differ by more are not copies, however close their vectors
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Summary:
         return self.images - self.exact - self.near
 
 
-def dedup(catalog: Catalog, threshold: float = 0.985, tier: str = "light", workers: int | None = None) -> Summary | None:
+def dedup(
+    catalog: Catalog, threshold: float = 0.985, tier: str = "light", workers: int | None = None
+) -> Summary | None:
     """Cluster all readable images; None if nothing has changed since the last time at this threshold.
 
     Missing embeddings are computed first. The clusters are replaced in one transaction.
@@ -40,7 +44,7 @@ def dedup(catalog: Catalog, threshold: float = 0.985, tier: str = "light", worke
         raise BadInput(f"--threshold is a cosine between 0 and 1, not {threshold}")
     if tier != "light":
         raise BadInput(f"there are no {tier!r} models in this version; use --models light")
-    model = light_ids()["embedding"].name
+    model = scorers.embedding_model(light_ids()["embedding"])
     settings = f"-{model}-{threshold:g}"
     missing = catalog.named("dedup_missing", model=model).row(0, named=True)
     if missing["unembedded"]:
@@ -52,7 +56,9 @@ def dedup(catalog: Catalog, threshold: float = 0.985, tier: str = "light", worke
     with catalog.job("dedup"):
         rows = catalog.named("dedup_rows", model=model)
         if rows.is_empty():
-            raise BadInput("no readable image has an embedding; run `lensdata ingest` and `lensdata score` first")
+            raise BadInput(
+                "no readable image has an embedding; run `lensdata ingest` and `lensdata score` first"
+            )
         result, summary = _cluster(rows, catalog.root / "embeddings" / model, threshold)
         part = parts.write(catalog.root, "dedup", f"dedup-{catalog.version:08d}{settings}", result)
         catalog.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
@@ -101,7 +107,9 @@ def _vectors(rows: pl.DataFrame, folder: Path) -> np.ndarray:
         try:
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise BadInput(f"the embeddings in {path} cannot be read ({error}); run `lensdata score --only embedding`") from None
+            raise BadInput(
+                f"the embeddings in {path} cannot be read ({error}); run `lensdata score --only embedding`"
+            ) from None
         if found is None:
             found = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
         found[group["at"].to_numpy()] = matrix[group["row"].to_numpy()]

@@ -71,14 +71,14 @@ def load_heads(path: Path = HEADS_PATH) -> dict[str, Head]:
 
 def save_heads(path: Path, heads: dict[str, Head]) -> None:
     """Write `heads` in half precision, which keeps the file small and costs the scores nothing that shows."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     tensors = {}
     for name, head in heads.items():
         arrays = (head.hidden_weight, head.hidden_bias, head.out_weight, head.out_bias)
         for layer, array in zip(LAYERS, arrays, strict=True):
             tensors[f"{name}.{layer}"] = np.ascontiguousarray(array, np.float16)
-    save_file(tensors, path)
+    path.write_bytes(save(tensors))
 
 
 @cache

@@ -63,8 +63,11 @@ def alphabet(script: str) -> frozenset[str]:
     for code in languages_of(script):
         for value in LANGUAGES[code].values():
             found.update("".join(value) if isinstance(value, list) else "")
+        found.update(LANGUAGES[code]["money"].replace("{n}", ""))
     if script == "latin":
         found.update(string.ascii_letters + "#@€$&")
+    if script in NO_SPACES:
+        found.update("年月日")
     if script == "arabic":
         found.update("٠١٢٣٤٥٦٧٨٩٫")
     return frozenset(unicodedata.normalize("NFC", "".join(sorted(found)))) - set("{}|_")

@@ -25,7 +25,13 @@ SHARD_BYTES = 256 * 2**20
 UNDER_WAY = "build.json"  # which manifest the folder is being filled from
 INDEX = ".index"
 EXTENSIONS = {"jpeg": "jpg"}  # by format; the others keep their name
-INDEX_SCHEMA = {"image_id": pl.Int64, "offset": pl.Int64, "length": pl.Int64, "ext": pl.String, "error": pl.String}
+INDEX_SCHEMA = {
+    "image_id": pl.Int64,
+    "offset": pl.Int64,
+    "length": pl.Int64,
+    "ext": pl.String,
+    "error": pl.String,
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ def build(
 ) -> Built:
     """Write the samples of the manifest `chosen` to the folder `out`.
 
-    Each shard holds one bucket and format, at most `shard_samples` samples and about `shard_bytes` bytes of images. A shard
-    appears under its name when it is whole and on the disk, so a killed build goes on where it stopped. A sample
-    whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With `virtual`
+    Each shard holds one bucket and format, at most `shard_samples` samples and about `shard_bytes` bytes of images.
+    A shard appears under its name when it is whole and on the disk, so a killed build goes on where it stopped.
+    A sample whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With `virtual`
     only the manifest is written, over the original files.
 
     Raises BadInput if `out` holds something else.
@@ -84,11 +90,15 @@ def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
         if found.info.get("build") == wanted:
             _clear(out)
             return found
-        raise BadInput(f"{out} holds another selection's shards ({found.name}); name another folder with --out")
+        raise BadInput(
+            f"{out} holds another selection's shards ({found.name}); name another folder with --out"
+        )
     mark = out / UNDER_WAY
     if mark.is_file():
         if json.loads(mark.read_text()) != wanted:
-            raise BadInput(f"{out} holds the unfinished shards of another selection; delete it or name another folder")
+            raise BadInput(
+                f"{out} holds the unfinished shards of another selection; delete it or name another folder"
+            )
         for leftover in out.rglob(f"*{parts.TEMPORARY}"):
             leftover.unlink()
     elif out.is_dir() and any(out.iterdir()):
@@ -186,7 +196,11 @@ def _add_sample(tar: TarWriter, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _finish(
-    catalog: Catalog, out: Path, chosen: Manifest, plan: list[tuple[str, pl.DataFrame]], wanted: dict[str, Any]
+    catalog: Catalog,
+    out: Path,
+    chosen: Manifest,
+    plan: list[tuple[str, pl.DataFrame]],
+    wanted: dict[str, Any],
 ) -> Manifest:
     """Gather the indexes into samples.parquet and manifest.json, then remove the scaffolding.
 
@@ -196,13 +210,19 @@ def _finish(
     for name, rows in plan:
         index = pl.read_parquet(out / INDEX / f"{name}.parquet")
         note = json.loads((out / INDEX / f"{name}.json").read_text())
-        good = index.filter(pl.col("error").is_null()).with_columns(shard=pl.lit(name), bucket=pl.lit(rows["bucket"][0]))
+        good = index.filter(pl.col("error").is_null()).with_columns(
+            shard=pl.lit(name), bucket=pl.lit(rows["bucket"][0])
+        )
         shards.append({"name": name, "bucket": rows["bucket"][0], "samples": len(good), **note})
-        kept.append(good.select("image_id", "bucket", "shard", "offset", "length", "ext"))
+        texts = rows.select("image_id", "caption", "brief")
+        columns = ["image_id", "bucket", "shard", "offset", "length", "ext", "caption", "brief"]
+        kept.append(good.join(texts, on="image_id", how="left", maintain_order="left").select(columns))
         dropped.append(index.filter(pl.col("error").is_not_null()).select("image_id", reason="error"))
     samples, lost = pl.concat(kept), pl.concat(dropped)
     if samples.is_empty():
-        raise LensError(f"none of the {len(lost)} selected images could be read ({lost['reason'][0]}); are the files still there?")
+        raise LensError(
+            f"none of the {len(lost)} selected images could be read ({lost['reason'][0]}); are the files still there?"
+        )
     if len(lost):
         with parts.atomic(out / "dropped.jsonl") as file:
             lost.write_ndjson(file)
@@ -236,4 +256,6 @@ def _clear(out: Path) -> None:
 
 def _built(found: Manifest, reused: bool = False) -> Built:
     size = sum(shard["bytes"] for shard in found.info["shards"])
-    return Built(found, found.info["samples"], len(found.info["shards"]), size, found.info.get("dropped", 0), reused)
+    return Built(
+        found, found.info["samples"], len(found.info["shards"]), size, found.info.get("dropped", 0), reused
+    )

@@ -58,11 +58,13 @@ def _verify_shard(path: Path, shard: dict, rows: pl.DataFrame) -> Iterator[str]:
                 keys.setdefault(key, member.offset)
     except (tarfile.TarError, OSError) as error:
         yield f"{name}: breaks off after {len(keys)} samples ({error})"
-    expected = {f"{image_id:012d}": offset for image_id, offset in rows.select("image_id", "offset").iter_rows()}
+    expected = {
+        f"{image_id:012d}": offset for image_id, offset in rows.select("image_id", "offset").iter_rows()
+    }
     if keys != expected:
         missing, extra = expected.keys() - keys.keys(), keys.keys() - expected.keys()
         yield f"{name}: {len(keys)} samples instead of {len(expected)} ({len(missing)} missing, {len(extra)} unknown)"
-    if not len(rows) == shard["samples"]:
+    if len(rows) != shard["samples"]:
         yield f"{name}: samples.parquet lists {len(rows)} samples, manifest.json {shard['samples']}"
 
 
@@ -74,4 +76,3 @@ def _verify_virtual(found: manifest.Manifest) -> Iterator[str]:
             except LensError as error:
                 yield str(error)
             bar.advance()
-

@@ -14,7 +14,9 @@ def list_folder(root: Path) -> Iterator[Item]:
     """Items below `root` in order of their paths. Hidden files and folders are passed over; links to folders are not
     followed, so that a loop of links ends; tars are read as WebDataset shards."""
     with os.scandir(root) as entries:
-        found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        found = sorted(
+            (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
     sizes = {}
     for entry in found:
         if entry.is_file():
@@ -27,7 +29,9 @@ def list_folder(root: Path) -> Iterator[Item]:
         if entry.is_dir(follow_symlinks=False):
             yield from list_folder(path)
         elif entry.name in sizes and path.suffix.lower() in IMAGE_SUFFIXES:
-            yield Item(str(path), 0, sizes[entry.name], _sidecar(path, ".txt", sizes), _sidecar(path, ".json", sizes))
+            yield Item(
+                str(path), 0, sizes[entry.name], _sidecar(path, ".txt", sizes), _sidecar(path, ".json", sizes)
+            )
         elif entry.name in sizes and path.suffix == ".tar":
             yield from list_tar(path)
 

@@ -12,8 +12,8 @@ states AS (
 )
 SELECT
     s.metric, s.scored, s.failed, (SELECT count(*) FROM images) - s.scored - s.failed AS missing,
-    round(q.v[1], 4) AS "1%", round(q.v[2], 4) AS "10%", round(q.v[3], 4) AS "50%", round(q.v[4], 4) AS "90%",
-    round(q.v[5], 4) AS "99%"
+    round(q.v[1]::DOUBLE, 4) AS "1%", round(q.v[2]::DOUBLE, 4) AS "10%", round(q.v[3]::DOUBLE, 4) AS "50%", round(q.v[4]::DOUBLE, 4) AS "90%",
+    round(q.v[5]::DOUBLE, 4) AS "99%"
 FROM (
     SELECT metric, count(*) FILTER (state = 'scored') AS scored, count(*) FILTER (state = 'failed') AS failed
     FROM states GROUP BY metric

@@ -71,7 +71,10 @@ def test_a_changed_file_is_a_bad_sample_not_another_picture(filled_own: catalog.
         (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), "has the format None"),
-        (lambda folder: (folder / "manifest.json").write_text('{"format": "lens-manifest/9"}'), "lens-manifest/9"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"format": "lens-manifest/9"}'),
+            "lens-manifest/9",
+        ),
         (lambda folder: (folder / "samples.parquet").write_bytes(b"PAR1"), "cannot be read"),
         (lambda folder: (folder / "samples.parquet").unlink(), "cannot be read"),
     ],
@@ -88,5 +91,5 @@ def test_counts_that_disagree_are_refused(filled: catalog.Catalog) -> None:
     folder = filled.select().manifest("train").root
     info = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(info | {"samples": 9}))
-    with pytest.raises(BadInput, match="promises 9 samples and samples.parquet lists 8"):
+    with pytest.raises(BadInput, match="promises 9 samples"):
         _ = manifest.load(folder).samples

@@ -23,7 +23,9 @@ def test_images_below_the_area_are_dropped(filled: catalog.Catalog) -> None:
 
 
 @pytest.mark.parametrize("metric", ["nsfw", "aesthetic", "watermark", "clarity", "entropy"])
-def test_a_score_at_the_threshold_passes_and_one_beyond_does_not(filled: catalog.Catalog, metric: str) -> None:
+def test_a_score_at_the_threshold_passes_and_one_beyond_does_not(
+    filled: catalog.Catalog, metric: str
+) -> None:
     name = next(n for n in default_thresholds() if n.endswith(metric))
     beyond = GOOD[metric] + (0.01 if name.startswith("min") else -0.01)
     exact = pl.Series([GOOD[metric]], dtype=pl.Float32).item()
@@ -44,7 +46,12 @@ def _scores_of(filled: catalog.Catalog, image_id: int) -> str:
     from catalog import parts
     from lensdata import score
 
-    row = {"image_id": image_id, "aesthetic_state": "failed", "aesthetic_error": "test", "aesthetic_scorer": 1}
+    row = {
+        "image_id": image_id,
+        "aesthetic_state": "failed",
+        "aesthetic_error": "test",
+        "aesthetic_scorer": 1,
+    }
     frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
     return str(parts.write(filled.root, "score", "failed", frame))
 
@@ -58,7 +65,9 @@ def test_where_is_one_condition_over_trainable(filled: catalog.Catalog) -> None:
         filled.select(where="no_such_column > 1").frame()
 
 
-@pytest.mark.parametrize("bad", [{"min_beauty": 3}, {"min_aesthetic": float("nan")}, {"captions": ("long",)}, {"captions": ()}])
+@pytest.mark.parametrize(
+    "bad", [{"min_beauty": 3}, {"min_aesthetic": float("nan")}, {"captions": ("long",)}, {"captions": ()}]
+)
 def test_wrong_options_are_named(filled: catalog.Catalog, bad: dict) -> None:
     with pytest.raises(BadInput):
         filled.select(**bad)
@@ -93,7 +102,7 @@ def test_an_unscored_catalog_says_what_to_run(tmp_path, images) -> None:
     set_scores(opened, **GOOD)
     with pytest.raises(BadInput, match="run `lensdata dedup` first"):
         opened.select().manifest("m")
-    with pytest.raises(BadInput, match="has a caption and a bucket"):
+    with pytest.raises(BadInput, match="and has a caption and a bucket"):
         opened.select(dedup=False).manifest("m")
 
 
@@ -103,7 +112,9 @@ def test_scores_of_two_scorers_are_not_mixed(filled: catalog.Catalog) -> None:
 
     row = {"image_id": 1, "aesthetic": 4.0, "aesthetic_state": "scored", "aesthetic_scorer": 2}
     frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    filled.commit("test", "other", 1, [("score_part", {"part": str(parts.write(filled.root, "score", "x", frame))})])
+    filled.commit(
+        "test", "other", 1, [("score_part", {"part": str(parts.write(filled.root, "score", "x", frame))})]
+    )
     with pytest.raises(BadInput, match="aesthetic holds scores of 2 scorers"):
         filled.select().manifest("m")
     assert filled.select(min_aesthetic=None).manifest("m").info["samples"] == 8

@@ -138,7 +138,9 @@ def test_readers_do_not_exclude_one_another(tmp_path: Path) -> None:
 
 def test_another_programs_write_connection_is_waited_for(tmp_path: Path) -> None:
     opened = catalog.open(tmp_path / "c")
-    code = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(1)"
+    code = (
+        "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('open', flush=True); time.sleep(1)"
+    )
     line = [sys.executable, "-c", code, str(opened.root / "catalog.duckdb")]
     with subprocess.Popen(line, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

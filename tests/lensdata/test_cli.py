@@ -39,7 +39,9 @@ def one_line(err: str, name: str = "lensdata") -> str:
         (("ingest", "--sauce", "x", "y"), "No such option"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(command, tmp_path: Path, args: tuple[str, ...], message: str) -> None:
+def test_bad_usage_is_one_line_and_exit_code_2(
+    command, tmp_path: Path, args: tuple[str, ...], message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     done = command("lensdata", *args)
     assert done.returncode == 2, done.stderr
@@ -50,7 +52,10 @@ def test_bad_usage_is_one_line_and_exit_code_2(command, tmp_path: Path, args: tu
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("build-shards", "--min-aesthetic", "9.9", "--out", "s"), "the rule aesthetic drops the last of 12 images"),
+        (
+            ("build-shards", "--min-aesthetic", "9.9", "--out", "s"),
+            "the rule aesthetic drops the last of 12 images",
+        ),
         (("build-shards", "--min-aesthetic", "much", "--out", "s"), "is not a number or `none`"),
         (("build-shards", "--min-aesthetic", "nan", "--out", "s"), "is not a number or `none`"),
         (("build-shards", "--where", "width >", "--out", "s"), "not one SQL condition"),
@@ -68,7 +73,9 @@ def test_bad_usage_is_one_line_and_exit_code_2(command, tmp_path: Path, args: tu
         (("dedup", "--threshold", "1.5"), "cosine between 0 and 1"),
     ],
 )
-def test_bad_input_on_a_catalog(command, filled: catalog.Catalog, args: tuple[str, ...], message: str) -> None:
+def test_bad_input_on_a_catalog(
+    command, filled: catalog.Catalog, args: tuple[str, ...], message: str
+) -> None:
     done = command("lensdata", *args)
     assert done.returncode == 2, done.stderr
     assert message in one_line(done.stderr)
@@ -92,7 +99,9 @@ def test_queries_in_every_format(command, filled: catalog.Catalog) -> None:
     assert [json.loads(line)["image_id"] for line in lines] == [1, 2]
     assert "picture number 1" in command("lensdata", "query", text).stdout
     assert "funnel" in command("lensdata", "query").stdout
-    done = command("lensdata", "query", "SELECT uri FROM images WHERE width = $w", "--param", "w=480", "--format", "csv")
+    done = command(
+        "lensdata", "query", "SELECT uri FROM images WHERE width = $w", "--param", "w=480", "--format", "csv"
+    )
     assert len(done.stdout.splitlines()) == 5
 
 
@@ -110,7 +119,10 @@ def test_shards_from_the_command_line(command, filled: catalog.Catalog, tmp_path
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["samples"], told["dropped"], told["reused"]) == (8, 0, False)
-    assert json.loads(command("lensdata", "verify-shards", "shards", "--json").stdout) == {"ok": True, "faults": []}
+    assert json.loads(command("lensdata", "verify-shards", "shards", "--json").stdout) == {
+        "ok": True,
+        "faults": [],
+    }
     tar = next((tmp_path / "shards").glob("*.tar"))
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
     verified = command("lensdata", "verify-shards", "shards")
@@ -131,7 +143,16 @@ def test_the_ledger_from_the_command_line(command, filled: catalog.Catalog) -> N
 
 
 def test_run_does_every_stage_and_then_nothing(command, images: Path, tmp_path: Path) -> None:
-    options = ("--out", "shards", "--report", "report.html", "--max-watermark", "none", "--min-aesthetic", "none")
+    options = (
+        "--out",
+        "shards",
+        "--report",
+        "report.html",
+        "--max-watermark",
+        "none",
+        "--min-aesthetic",
+        "none",
+    )
     first = command("lensdata", "run", images, *options)
     assert first.returncode == 0, first.stderr
     assert (tmp_path / "shards" / "manifest.json").is_file()

@@ -88,7 +88,7 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
         f"list(engine.run(report_pid, [engine.Task('a', [], {str(tmp_path / 'pid')!r})], workers=1))"
     )
     script = tmp_path / "job.py"
-    script.write_text(f"if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
+    script.write_text("if __name__ == '__main__':\n    " + code.replace("\n", "\n    "))
     with subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": str(ROOT)}) as job:
         pid_file = tmp_path / "pid"
         deadline = time.monotonic() + 30

@@ -61,7 +61,10 @@ def tables(root: Path) -> dict[str, pl.DataFrame]:
         "clusters": "*", "scorers": "* EXCLUDE created_at",
     }  # fmt: skip
     found = {name: opened.sql(f"SELECT {what} FROM {name} ORDER BY ALL") for name, what in columns.items()}
-    assert opened.sql("SELECT count(*) FROM parts").item() == opened.sql("SELECT count(DISTINCT part_id) FROM parts").item()
+    assert (
+        opened.sql("SELECT count(*) FROM parts").item()
+        == opened.sql("SELECT count(DISTINCT part_id) FROM parts").item()
+    )
     return found
 
 
@@ -115,7 +118,10 @@ def test_killed_build_gives_the_same_tars(tmp_path: Path, undisturbed: Path) -> 
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     assert len(manifest.load(tmp_path / "killed").samples) == 420
     opened = catalog.open(root, read_only=True)
-    assert opened.sql("SELECT sum(samples), count(*) = count(DISTINCT shard) FROM shards").row(0) == (420, True)
+    assert opened.sql("SELECT sum(samples), count(*) = count(DISTINCT shard) FROM shards").row(0) == (
+        420,
+        True,
+    )
 
 
 def test_a_query_answers_while_scoring_runs(tmp_path: Path, many: Path) -> None:
@@ -151,7 +157,9 @@ def small_disk(tmp_path: Path):
     """A mounted file system of 12 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("mounting a tmpfs needs root")
     yield folder
@@ -175,7 +183,9 @@ def test_a_full_disk_stops_scoring_and_loses_nothing(small_disk: Path, many: Pat
     assert tables(root)["scores"].equals(tables(undisturbed)["scores"])
 
 
-def test_a_full_disk_stops_building_and_loses_nothing(small_disk: Path, tmp_path: Path, undisturbed: Path) -> None:
+def test_a_full_disk_stops_building_and_loses_nothing(
+    small_disk: Path, tmp_path: Path, undisturbed: Path
+) -> None:
     root = tmp_path / "catalog"
     shutil.copytree(undisturbed, root)
     options = ("build-shards", "--no-dedup", "--max-nsfw", "none", "--min-aesthetic", "none", "--max-watermark", "none",
@@ -187,7 +197,10 @@ def test_a_full_disk_stops_building_and_loses_nothing(small_disk: Path, tmp_path
     assert "no space left" in err
     assert "Traceback" not in err
     whole = digests(tmp_path / "whole")
-    finished = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (small_disk / "out").glob("*.tar")}
+    finished = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (small_disk / "out").glob("*.tar")
+    }
     assert finished
     assert finished.items() <= whole.items()
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)

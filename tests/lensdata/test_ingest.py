@@ -62,8 +62,15 @@ def test_every_animal_of_the_zoo_is_a_row(opened: catalog.Catalog, tmp_path: Pat
     for animal in animals:
         (folder / f"{animal.name}.png").write_bytes(animal.data)
     assert ingest(opened, [folder], workers=1) == len(animals)
-    assert opened.sql("SELECT sum(n) FROM (SELECT count(*) n FROM images GROUP BY status)").item() == len(animals)
-    assert opened.sql("SELECT count(*) FROM images WHERE status NOT IN ('ok', 'ok-warnings') AND status_reason IS NULL").item() == 0
+    assert opened.sql("SELECT sum(n) FROM (SELECT count(*) n FROM images GROUP BY status)").item() == len(
+        animals
+    )
+    assert (
+        opened.sql(
+            "SELECT count(*) FROM images WHERE status NOT IN ('ok', 'ok-warnings') AND status_reason IS NULL"
+        ).item()
+        == 0
+    )
     assert opened.sql("SELECT count(*) FROM images WHERE sha256 IS NULL").item() == 0
 
 
@@ -114,8 +121,14 @@ def png(seed: int) -> bytes:
 
 
 def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Path) -> None:
-    members = [("x/a.png", png(1)), ("x/a.txt", b"first"), ("x/b.v2.png", png(2)), ("x/b.json", b'{"caption": "second"}'),
-               ("y/a.png", png(3)), ("../../etc/evil.png", png(4))]  # fmt: skip
+    members = [
+        ("x/a.png", png(1)),
+        ("x/a.txt", b"first"),
+        ("x/b.v2.png", png(2)),
+        ("x/b.json", b'{"caption": "second"}'),
+        ("y/a.png", png(3)),
+        ("../../etc/evil.png", png(4)),
+    ]
     make_tar(tmp_path / "s.tar", members)
     assert ingest(opened, [tmp_path / "s.tar"], workers=1) == 4
     found = rows(opened, "uri, byte_offset, byte_length, alt_text, status")
@@ -126,7 +139,9 @@ def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Pa
     assert not (tmp_path.parent / "etc").exists()
 
 
-def test_a_broken_tar_gives_what_stands_before_the_break(opened: catalog.Catalog, tmp_path: Path, capsys) -> None:
+def test_a_broken_tar_gives_what_stands_before_the_break(
+    opened: catalog.Catalog, tmp_path: Path, capsys
+) -> None:
     path = tmp_path / "s.tar"
     make_tar(path, [("a.png", png(1)), ("b.png", png(2))])
     data = path.read_bytes()
@@ -142,7 +157,11 @@ def test_a_broken_tar_gives_what_stands_before_the_break(opened: catalog.Catalog
 def test_missing_and_empty_sources(opened: catalog.Catalog, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "letter.txt").write_text("x")
-    for path, message in (("none", "no file or folder"), ("empty", "holds no image"), ("letter.txt", "not a folder")):
+    for path, message in (
+        ("none", "no file or folder"),
+        ("empty", "holds no image"),
+        ("letter.txt", "not a folder"),
+    ):
         with pytest.raises(BadInput, match=message):
             ingest(opened, [tmp_path / path])
 

@@ -40,7 +40,9 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> catalog.Catalog:
 
 
 def test_every_readable_image_has_every_score(scored: catalog.Catalog) -> None:
-    rows = scored.sql("SELECT i.status, s.* FROM images i LEFT JOIN scores s USING (image_id) ORDER BY image_id")
+    rows = scored.sql(
+        "SELECT i.status, s.* FROM images i LEFT JOIN scores s USING (image_id) ORDER BY image_id"
+    )
     for row in rows.iter_rows(named=True):
         for metric in LIGHT + CHEAP:
             if row["status"] in ("ok", "ok-warnings"):
@@ -66,7 +68,9 @@ def test_the_status_is_the_decoders(scored: catalog.Catalog) -> None:
 
 
 def test_values_are_the_filters_own(scored: catalog.Catalog) -> None:
-    row = scored.sql("SELECT s.*, uri FROM scores s JOIN images USING (image_id) WHERE uri LIKE '%a1.png'").row(0, named=True)
+    row = scored.sql(
+        "SELECT s.*, uri FROM scores s JOIN images USING (image_id) WHERE uri LIKE '%a1.png'"
+    ).row(0, named=True)
     values = filters.cheap(pixels.decode(Path(row["uri"]).read_bytes()).rgb)
     for metric in CHEAP:
         assert row[metric] == pytest.approx(values[metric], rel=1e-6)
@@ -90,8 +94,8 @@ def test_duplicates_are_found_in_what_was_scored(scored: catalog.Catalog) -> Non
     found = dedup(scored, workers=1)
     assert found is not None
     names = dict(scored.sql("SELECT image_id, uri FROM images").rows())
-    pairs = {Path(names[i]).stem: (Path(names[k]).stem, reason) for i, k, reason in
-             scored.sql("SELECT image_id, keeper_id, reason FROM clusters WHERE reason IS NOT NULL").rows()}  # fmt: skip
+    dropped = scored.sql("SELECT image_id, keeper_id, reason FROM clusters WHERE reason IS NOT NULL").rows()
+    pairs = {Path(names[i]).stem: (Path(names[k]).stem, reason) for i, k, reason in dropped}
     assert pairs["b-copy"] == ("a0", "bytes")
     assert pairs["c-near"] == ("a1", "embedding") or pairs.get("a1") == ("c-near", "embedding")
     assert "a2" not in pairs
@@ -110,7 +114,9 @@ def test_only_some_metrics_and_then_the_rest(tmp_path: Path, images: Path) -> No
     assert opened.sql("SELECT image_id, entropy, entropy_scorer FROM scores ORDER BY ALL").equals(before)
 
 
-def test_finished_parts_of_a_killed_job_are_committed_first(tmp_path: Path, images: Path, monkeypatch) -> None:
+def test_finished_parts_of_a_killed_job_are_committed_first(
+    tmp_path: Path, images: Path, monkeypatch
+) -> None:
     opened = catalog.open(tmp_path / "c")
     ingest(opened, [images], workers=1)
     monkeypatch.setattr("lensdata.score._commit", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))

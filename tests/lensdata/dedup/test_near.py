@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import BadInput
-from lensdata.dedup import near_duplicates
 from lensdata.dedup import near as near_module
+from lensdata.dedup import near_duplicates
 
 
 def turned(vector: np.ndarray, cosine: float, rng: np.random.Generator) -> np.ndarray:
@@ -67,7 +67,9 @@ def test_a_veto_is_heeded() -> None:
 def test_against_brute_force(seed: int, count: int, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     centres = unit(5, 8, seed)
-    rows = np.stack([turned(centres[rng.integers(5)], rng.uniform(0.9, 0.9999), rng) for _ in range(count)]).astype(np.float32)
+    rows = np.stack(
+        [turned(centres[rng.integers(5)], rng.uniform(0.9, 0.9999), rng) for _ in range(count)]
+    ).astype(np.float32)
     keeper, similarity = near_duplicates(rows, threshold)
     normal = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     keepers: list[int] = []

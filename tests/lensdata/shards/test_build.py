@@ -29,7 +29,12 @@ def digests(out: Path) -> dict[str, str]:
 def test_plain_webdataset_and_datasets_read_them(filled: catalog.Catalog, tmp_path: Path) -> None:
     out = made(filled, tmp_path / "s").root
     tars = sorted(str(path) for path in out.glob("*.tar"))
-    assert [Path(tar).name for tar in tars] == ["448x608-jpg-000000.tar", "448x608-png-000000.tar", "512x512-jpg-000000.tar", "512x512-png-000000.tar"]
+    assert [Path(tar).name for tar in tars] == [
+        "448x608-jpg-000000.tar",
+        "448x608-png-000000.tar",
+        "512x512-jpg-000000.tar",
+        "512x512-png-000000.tar",
+    ]
     samples = list(webdataset.WebDataset(tars, shardshuffle=False))
     assert len(samples) == 8
     for sample in samples:
@@ -50,12 +55,21 @@ def test_they_are_ustar_without_time_or_owner(filled: catalog.Catalog, tmp_path:
     for path in out.glob("*.tar"):
         with tarfile.open(path) as tar:
             for member in tar:
-                assert (member.mtime, member.uid, member.gid, member.uname, member.pax_headers) == (0, 0, 0, "", {})
+                assert (member.mtime, member.uid, member.gid, member.uname, member.pax_headers) == (
+                    0,
+                    0,
+                    0,
+                    "",
+                    {},
+                )
         assert path.stat().st_size % 10240 == 0
 
 
 def test_two_builds_are_the_same_bytes(filled: catalog.Catalog, tmp_path: Path) -> None:
-    first, second = made(filled, tmp_path / "a", shard_samples=1), made(filled, tmp_path / "b", shard_samples=1)
+    first, second = (
+        made(filled, tmp_path / "a", shard_samples=1),
+        made(filled, tmp_path / "b", shard_samples=1),
+    )
     assert digests(first.root) == digests(second.root)
     assert {shard["samples"] for shard in first.info["shards"]} == {1}
 
@@ -87,7 +101,9 @@ def test_a_half_built_folder_is_completed(filled: catalog.Catalog, tmp_path: Pat
     # What a kill leaves: the mark, some finished shards with their indexes, a scrap of the next.
     part = tmp_path / "part"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lensdata.shards.builder._finish", lambda *args: (_ for _ in ()).throw(LensError("killed")))
+        patch.setattr(
+            "lensdata.shards.builder._finish", lambda *args: (_ for _ in ()).throw(LensError("killed"))
+        )
         with pytest.raises(LensError, match="killed"):
             made(filled, part, shard_samples=1)
     victim = sorted(part.glob("*.tar"))[1]
@@ -107,20 +123,26 @@ def test_a_foreign_folder_is_not_touched(filled: catalog.Catalog, tmp_path: Path
         made(filled, tmp_path / "t", shard_samples=3)
 
 
-def test_a_lost_image_is_left_out_with_its_reason(filled_own: catalog.Catalog, images: Path, tmp_path: Path) -> None:
+def test_a_lost_image_is_left_out_with_its_reason(
+    filled_own: catalog.Catalog, images: Path, tmp_path: Path
+) -> None:
     chosen = filled_own.select().manifest("train")
     lost, changed = (Path(chosen.samples["uri"][n]) for n in (0, 5))
     lost.unlink()
     changed.write_bytes(changed.read_bytes()[:-7] + b"damaged")
     result = build(filled_own, chosen, tmp_path / "s", workers=1)
     assert (result.samples, result.dropped) == (6, 2)
-    reasons = [json.loads(line)["reason"] for line in (tmp_path / "s" / "dropped.jsonl").read_text().splitlines()]
+    reasons = [
+        json.loads(line)["reason"] for line in (tmp_path / "s" / "dropped.jsonl").read_text().splitlines()
+    ]
     assert any("has changed" in reason for reason in reasons)
     assert list(verify(tmp_path / "s")) == []
     assert len(manifest.load(tmp_path / "s").samples) == 6
 
 
-def test_if_every_image_is_lost_the_job_fails(filled_own: catalog.Catalog, images: Path, tmp_path: Path) -> None:
+def test_if_every_image_is_lost_the_job_fails(
+    filled_own: catalog.Catalog, images: Path, tmp_path: Path
+) -> None:
     chosen = filled_own.select().manifest("train")
     for path in images.iterdir():
         path.unlink()
@@ -139,7 +161,10 @@ def cut_at_a_member(path: Path) -> None:
     [
         (cut_at_a_member, "samples instead of 2"),
         (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "bytes instead of"),
-        (lambda path: path.write_bytes(path.read_bytes().replace(b"picture number", b"picture Number")), "sha256"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b"picture number", b"picture Number")),
+            "sha256",
+        ),
         (lambda path: path.unlink(), "missing"),
         (lambda path: path.with_name("extra.tar").write_bytes(path.read_bytes()), "not in the manifest"),
     ],
@@ -154,5 +179,5 @@ def test_verify_finds_damage(filled: catalog.Catalog, tmp_path: Path, damage, me
 def test_training_refuses_a_cut_shard(filled: catalog.Catalog, tmp_path: Path) -> None:
     out = made(filled, tmp_path / "s").root
     cut_at_a_member(out / "512x512-png-000000.tar")
-    with pytest.raises(BadInput, match="512x512-png-000000.tar has"):
+    with pytest.raises(BadInput, match=r"512x512-png-000000\.tar has"):
         manifest.load(out)

@@ -1,0 +1,217 @@
+"""The command `lensmodel`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from catalog.console import emit_json, run_command
+from catalog.errors import BadInput
+
+# Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=SETTINGS)
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    envvar="LENS_CATALOG",
+    default=Path("lens-catalog"),
+    show_default=True,
+    help="The catalog that --manifest looks in (or set LENS_CATALOG).",
+)
+@click.pass_context
+def cli(context: click.Context, catalog: Path) -> None:
+    """Train Lens, a text-to-image model, on what `lensdata` selected, and draw with it.
+
+    \b
+    lensmodel train --shards shards --preset mini --out run
+    lensmodel sample --checkpoint run --prompt "a red balloon over a green hill"
+    """
+    context.obj = catalog
+
+
+@cli.command()
+@click.option(
+    "--shards", type=click.Path(path_type=Path), help="Folder written by `lensdata build-shards --out`."
+)
+@click.option("--manifest", "manifest_name", help="Name of a manifest in the catalog, instead of --shards.")
+@click.option(
+    "--preset", default="mini", show_default=True, help="Settings to start from; see `lensmodel presets`."
+)
+@click.option(
+    "--method",
+    default="pretrain",
+    show_default=True,
+    type=click.Choice(["pretrain"]),
+    help="What to optimise.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The run's folder: checkpoints and log.jsonl.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on from the newest checkpoint in --out; start anew if there is none."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a summary of the run as JSON on stdout.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.pass_obj
+def train(
+    catalog: Path, shards: Path | None, manifest_name: str | None, preset: str, method: str, out: Path,
+    resume: bool, as_json: bool, overrides: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Train a model on shards or a manifest.
+
+    Every setting of the preset can be overridden by name: max_steps=500 seed=1 lr=5e-4 checkpoint_every=100.
+    A log line tells loss, speed and time left; the loss on held-out images is logged at the start, at
+    intervals and at the end. Kill it at any time: the same command with --resume continues to the very same
+    weights (on a CPU bit for bit). With several processes: torchrun --nproc-per-node 8 -m lensmodel train ...
+
+    \b
+    Example:
+      lensmodel train --shards shards --preset mini --out run max_steps=1000
+      lensmodel train --shards shards --preset mini --out run --resume max_steps=2000
+    """
+    from lensmodel import presets
+
+    if (shards is None) == (manifest_name is None):
+        raise BadInput("give either --shards DIR or --manifest NAME")
+    settings = presets.build(preset, overrides)
+    presets.require_parts(settings)
+    from catalog import manifest as manifests
+
+    folder = shards if shards is not None else catalog / "manifests" / str(manifest_name)
+    if shards is None and not folder.is_dir():
+        names = sorted(p.parent.name for p in (catalog / "manifests").glob("*/manifest.json"))
+        known = (
+            f"there are {', '.join(names)}"
+            if names
+            else "there is none yet; `lensdata build-shards` makes one"
+        )
+        raise BadInput(f"no manifest {manifest_name!r} in {catalog}: {known}")
+    data = manifests.load(folder)
+
+    from lensmodel import distributed
+    from lensmodel.trainer import Trainer
+
+    try:
+        summary = Trainer(data, settings, out, resume).run()
+    finally:
+        distributed.stop()
+    if as_json:
+        emit_json(summary)
+
+
+@cli.command("sample")
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A run's folder (its newest checkpoint) or a checkpoint.",
+)
+@click.option("--prompt", "prompts", multiple=True, required=True, help="What to draw; repeat for several.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("samples"),
+    show_default=True,
+    help="Folder for the PNGs.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(16, 8192),
+    help="In bucket pixels (mini draws at a 16th). Default: the run's main bucket.",
+)
+@click.option("--height", type=click.IntRange(16, 8192), help="As --width.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True, help="Sampling steps.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Strength of the prompt; 1 is off.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed draws the same picture.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures per prompt.")
+@click.option(
+    "--method",
+    type=click.Choice(["euler", "dpmpp2m", "heun"]),
+    default="euler",
+    show_default=True,
+    help="The ODE sampler.",
+)
+@click.option("--raw", is_flag=True, help="Use the raw weights instead of the averaged ones (EMA).")
+@click.option("--encoder", help="Where the language encoder is now, if not where it was in training.")
+@click.option("--json", "as_json", is_flag=True, help="Print the files as JSON on stdout.")
+def draw(
+    checkpoint: Path, prompts: tuple[str, ...], out: Path, width: int | None, height: int | None, steps: int,
+    guidance: float, seed: int, count: int, method: str, raw: bool, encoder: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Draw pictures from prompts with a trained checkpoint: one PNG each, and grid.png with all of them.
+
+    \b
+    Example:
+      lensmodel sample --checkpoint run --prompt "a red balloon" --prompt "a tree" --count 4 --out samples
+    """
+    if not checkpoint.exists():
+        raise BadInput(
+            f"--checkpoint {checkpoint} does not exist; give the --out folder of `lensmodel train`"
+        )
+    from lensmodel import generate
+
+    options = generate.Options(width, height, steps, guidance, seed, count, method)
+    generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder)
+    paths = generate.write(prompts, generator.draw(prompts, options), options, out)
+    if as_json:
+        emit_json(
+            {
+                "checkpoint": str(generator.folder),
+                "images": [str(p) for p in paths[:-1]],
+                "grid": str(paths[-1]),
+            }
+        )
+    else:
+        for path in paths:
+            click.echo(path)
+
+
+@cli.command("presets")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show_presets(name: str | None, as_json: bool) -> None:
+    """List the presets, or every setting of one.
+
+    \b
+    Example:
+      lensmodel presets mini
+    """
+    from lensmodel import presets
+
+    if name is None:
+        names = sorted(presets.PRESETS)
+        emit_json(names) if as_json else click.echo("\n".join(names))
+        return
+    fields = presets.plain(presets.build(name))
+    if as_json:
+        emit_json(fields)
+        return
+    for key, value in fields.items():
+        text = ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else value
+        click.echo(f"{key}={text}")
+
+
+def main() -> None:
+    """Entry point: runs the command and exits with its code."""
+    sys.exit(run_command(cli, "lensmodel"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The data plan: which samples a training step sees, as a pure function of (seed, position).
+
+An epoch is one shuffled list of bucket-pure batches that does not depend on the number of ranks. Batches of
+all epochs follow each other in one endless numbered stream; a step on W ranks with A batches a rank takes the
+next W*A of them, rank r taking numbers position + a*W + r. So every rank has the same number of batches by
+construction, a run resumes from one integer (the position), and resuming with another W goes on where the
+last one stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.buckets import BY_NAME
+from catalog.errors import BadInput
+
+
+def key_of(*parts: object) -> int:
+    """A 63-bit integer, a pure function of `parts` (sha256 of their text): the seed of everything random."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def shuffled(n: int, *key: object) -> np.ndarray:
+    """A permutation of range(n), int64. Sorting raw Philox words keeps it the same in every numpy."""
+    words = np.random.Philox(key=key_of("shuffle", *key)).random_raw(n)
+    return np.argsort(words, kind="stable")
+
+
+def spread(image_ids: np.ndarray) -> np.ndarray:
+    """The 64-bit finaliser of splitmix64, so that neighbouring ids land anywhere in [0, 2^64).
+
+    Its starting constant is not the one that orders manifests: who validates must not follow from a sample's
+    place.
+    """
+    x = image_ids.astype(np.uint64) + np.uint64(0x5851F42D4C957F2D)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def held_out(image_ids: np.ndarray, fraction: float, at_least: int) -> np.ndarray:
+    """Which samples validate and never train: bool [N], by a hash of the image id alone.
+
+    An image keeps its side when the data set grows. Where `fraction` gives fewer than `at_least` samples, the
+    ones with the lowest hashes fill up, but never more than a quarter of the data.
+    """
+    hashes = spread(image_ids)
+    wanted = max(int((hashes < np.uint64(int(fraction * 2**63) * 2)).sum()), min(at_least, len(hashes) // 4))
+    chosen = np.zeros(len(hashes), dtype=bool)
+    if fraction > 0:
+        chosen[np.argsort(hashes, kind="stable")[:wanted]] = True
+    return chosen
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One bucket-pure batch of the stream: `rows` (int64) index the manifest's samples."""
+
+    number: int
+    epoch: int
+    bucket: str
+    rows: np.ndarray
+
+
+class DataPlan:
+    """Batches over the rows of a manifest.
+
+    `buckets`: the bucket name of each sample; `rows`: those that train; `batch_sizes`: samples a batch by the
+    base of the bucket (512, 768, 1024). Raises BadInput if no bucket fills one batch, or a bucket is unknown.
+    """
+
+    def __init__(
+        self, buckets: Sequence[str], rows: np.ndarray, batch_sizes: Mapping[int, int], seed: int
+    ) -> None:
+        self.seed = seed
+        names = np.asarray(buckets, dtype=object)
+        of_bucket: dict[str, list[int]] = {}
+        for row in rows.tolist():
+            of_bucket.setdefault(names[row], []).append(row)
+        unknown = sorted(set(of_bucket) - set(BY_NAME))
+        if unknown:
+            raise BadInput(
+                f"the manifest has samples in bucket {unknown[0]!r}, which is not one of the 27 buckets"
+            )
+        self.members = {name: np.asarray(of_bucket[name], dtype=np.int64) for name in sorted(of_bucket)}
+        self.batch_size = {name: batch_sizes[BY_NAME[name].base] for name in self.members}
+        self.batches_of = {name: len(m) // self.batch_size[name] for name, m in self.members.items()}
+        self.batches_per_epoch = sum(self.batches_of.values())
+        if not self.batches_per_epoch:
+            largest = max(self.members, key=lambda name: len(self.members[name]), default=None)
+            detail = "no sample to train on"
+            if largest:
+                detail = (
+                    f"the fullest, {largest}, has {len(self.members[largest])} of {self.batch_size[largest]}"
+                )
+            raise BadInput(
+                f"no bucket has enough training samples for one batch ({detail}); "
+                "add images or lower batch_512=, batch_768=, batch_1024="
+            )
+        self._epoch = functools.lru_cache(maxsize=2)(self._build_epoch)
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return sum(count * self.batch_size[name] for name, count in self.batches_of.items())
+
+    @property
+    def dropped_per_epoch(self) -> int:
+        """Samples of incomplete batches; each epoch leaves out others, as its shuffle falls."""
+        return sum(map(len, self.members.values())) - self.samples_per_epoch
+
+    @property
+    def starved(self) -> dict[str, int]:
+        """Buckets that never train because they hold fewer samples than one batch: name -> samples."""
+        return {name: len(m) for name, m in self.members.items() if not self.batches_of[name]}
+
+    def _build_epoch(self, epoch: int) -> list[tuple[str, np.ndarray]]:
+        batches = []
+        for name, members in self.members.items():
+            size, order = self.batch_size[name], shuffled(len(members), self.seed, epoch, name)
+            for start in range(0, self.batches_of[name] * size, size):
+                batches.append((name, members[order[start : start + size]]))
+        return [batches[i] for i in shuffled(len(batches), self.seed, epoch, "batches")]
+
+    def batch(self, number: int) -> Batch:
+        """Batch `number` (from 0) of the endless stream."""
+        epoch, index = divmod(number, self.batches_per_epoch)
+        bucket, rows = self._epoch(epoch)[index]
+        return Batch(number, epoch, bucket, rows)
+
+    def step(self, position: int, rank: int, world: int, accumulate: int = 1) -> list[Batch]:
+        """The `accumulate` batches of `rank` in the step that starts at stream position `position`."""
+        return [self.batch(position + a * world + rank) for a in range(accumulate)]
+
+    def epochs(self, batches: int) -> float:
+        """How many epochs `batches` batches of the stream are."""
+        return batches / self.batches_per_epoch
+
+
+@dataclass(frozen=True)
+class Segment:
+    """From `step` on, which started at stream position `position`, every step took `width` batches."""
+
+    step: int
+    position: int
+    width: int
+
+
+def position_of(segments: Sequence[Segment], step: int) -> tuple[int, int]:
+    """(stream position, batches taken) of a step in a run whose world size may have changed on the way."""
+    segment = max((s for s in segments if s.step <= step), key=lambda s: s.step)
+    return segment.position + (step - segment.step) * segment.width, segment.width
+
+
+def samples_of(plan: DataPlan, segments: Sequence[Segment], step: int) -> np.ndarray:
+    """Every row that step `step` (from 0) trained on, all ranks together, in stream order: int64."""
+    position, width = position_of(segments, step)
+    return np.concatenate([plan.batch(position + i).rows for i in range(width)])
+
+
+def resume_segments(segments: Sequence[Segment], step: int, width: int) -> list[Segment]:
+    """The history of a run that goes on at `step` with `width` batches a step."""
+    if not segments:
+        return [Segment(step, 0, width)]
+    position, _ = position_of(segments, step)
+    kept = [s for s in segments if s.step < step]
+    if kept and kept[-1].width == width:
+        return kept
+    return [*kept, Segment(step, position, width)]
+
+
+def steps_for(epochs: float, plan: DataPlan, width: int) -> int:
+    """Steps of `width` batches that cover `epochs` epochs."""
+    return math.ceil(epochs * plan.batches_per_epoch / width)

@@ -1,0 +1,103 @@
+"""Strict loading: every tensor of the model comes from the checkpoint, and every tensor of the checkpoint is
+used.
+"""
+
+import inspect
+import json
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from catalog.errors import BadInput
+from lensmodel.nn.transformer import LensTransformer
+
+_INDEX = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def load(
+    path: str | Path, dtype: torch.dtype | None = None, device: str | torch.device = "cpu"
+) -> LensTransformer:
+    """The model in a diffusers-style folder (config.json and safetensors, sharded or not), in evaluation
+    mode.
+
+    A pipeline's folder works too: its `transformer` subfolder is taken. dtype None keeps the stored dtypes.
+    Names and shapes are compared before any weight is read.
+
+    Raises BadInput, one line, for a missing or damaged file and for a missing, extra or misshapen tensor.
+    """
+    folder = Path(path)
+    if not (folder / "config.json").is_file() and (folder / "transformer" / "config.json").is_file():
+        folder = folder / "transformer"
+    config = _json(folder / "config.json")
+    known = set(inspect.signature(LensTransformer.__init__).parameters) - {"self"}
+    unknown = sorted(k for k in config if not k.startswith("_") and k not in known)
+    if unknown:
+        logging.getLogger(__name__).warning("%s: settings unknown to Lens: %s", folder, ", ".join(unknown))
+    with torch.device("meta"):
+        model = LensTransformer(**{k: v for k, v in config.items() if k in known})
+
+    where = _locate(folder)
+    want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    _compare(folder, want, {name: shape for name, (_, shape) in where.items()})
+
+    state: dict[str, torch.Tensor] = {}
+    for file in sorted({file for file, _ in where.values()}):
+        with safe_open(file, framework="pt", device=str(device)) as shard:
+            for name in shard.keys():  # noqa: SIM118 - the handle is not a dict
+                tensor = shard.get_tensor(name)
+                state[name] = tensor if dtype is None else tensor.to(dtype)
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def _json(file: Path) -> dict:
+    if not file.is_file():
+        raise BadInput(f"{file} does not exist: not a diffusers-style model folder")
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise BadInput(f"{file} must hold a JSON object")
+    return value
+
+
+def _locate(folder: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
+    """Tensor name -> (file, shape), from the files' headers alone."""
+    if (folder / _INDEX).is_file():
+        index = _json(folder / _INDEX).get("weight_map")
+        if not isinstance(index, dict):
+            raise BadInput(f"{folder / _INDEX} has no weight_map")
+        files = sorted({folder / str(file) for file in index.values()})
+    else:
+        files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BadInput(f"{folder} holds no .safetensors file")
+    found: dict[str, tuple[Path, tuple[int, ...]]] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as shard:
+                for name in shard.keys():  # noqa: SIM118
+                    if name in found:
+                        raise BadInput(
+                            f"tensor {name} is in both {found[name][0].name} and {file.name} of {folder}"
+                        )
+                    found[name] = (file, tuple(shard.get_slice(name).get_shape()))
+        except (SafetensorError, OSError) as error:
+            raise BadInput(f"{file} cannot be read: {error}") from error
+    return found
+
+
+def _compare(folder: Path, want: dict[str, tuple], got: dict[str, tuple]) -> None:
+    problems = [f"tensor {name} is missing" for name in want if name not in got]
+    problems += [f"tensor {name} is not part of the model" for name in got if name not in want]
+    problems += [
+        f"tensor {name} has shape {got[name]}, expected {shape}"
+        for name, shape in want.items()
+        if name in got and got[name] != shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise BadInput(f"{folder}: {problems[0]}{more}")

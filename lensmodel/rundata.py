@@ -1,0 +1,135 @@
+"""The data side of a run: its plan, its pictures, its captions' features, its held-out set."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from catalog.buckets import BY_NAME
+from catalog.console import say
+from catalog.errors import BadInput, LensError
+from catalog.manifest import Manifest
+from lensmodel import build, text
+from lensmodel.data.loader import BadSamples, Captions, Pictures
+from lensmodel.data.plan import DataPlan, held_out, spread
+from lensmodel.data.transform import CENTRE
+from lensmodel.distributed import Ranks
+from lensmodel.features import FeatureCache
+from lensmodel.presets import Settings
+from lensmodel.runlog import RunLog
+from lensmodel.validation import HeldOut
+
+
+class RunData:
+    """Everything a trainer asks of a manifest. Call `encode` before `texts` or `held_out_sets`.
+
+    Raises BadInput if no bucket fills a batch or the encoder is not there.
+    """
+
+    def __init__(self, manifest: Manifest, settings: Settings, out: Path, ranks: Ranks, log: RunLog) -> None:
+        self.manifest, self.settings, self.out, self.ranks, self.log = manifest, settings, out, ranks, log
+        self.encode_seconds = 0.0
+        s, samples = settings, manifest.samples
+        ids = samples["image_id"].to_numpy()
+        held = held_out(ids, s.holdout, s.holdout_least)
+        buckets = samples["bucket"].to_list()
+        self.plan = DataPlan(buckets, np.flatnonzero(~held), s.batch_sizes(), s.seed)
+        self.latents = build.latents(s)
+        self.bad = BadSamples(self.out / "bad_samples.jsonl")
+        self.pictures = Pictures(self.manifest, self.latents.pixel_size, s.seed, s.cache_mb, self.bad)
+        self.captions = Captions(self.manifest, s.seed, s.brief_fraction, s.caption_dropout)
+        rows = np.flatnonzero(held)
+        order = rows[np.argsort(spread(ids[rows]), kind="stable")][: s.validation_samples]
+        self.held_rows: dict[str, np.ndarray] = {
+            name: np.sort(order[[buckets[row] == name for row in order]])
+            for name in sorted({buckets[r] for r in order})
+        }
+        self.encoder = build.encoder_config(s, text.sha256_of(text.weight_files(s.encoder)))
+        self._report(int(held.sum()), len(order))
+
+    def _report(self, held: int, validating: int) -> None:
+        plan, samples = self.plan, self.manifest.samples
+        self.log.event(
+            "data",
+            f"data: {len(samples)} images in {len(plan.members)} buckets; "
+            f"an epoch is {plan.samples_per_epoch} images in {plan.batches_per_epoch} batches; "
+            f"{plan.dropped_per_epoch} left over in incomplete batches (others each epoch); "
+            f"{held} held out, {validating} of them to validate",
+            images=len(samples),
+            batches_per_epoch=plan.batches_per_epoch,
+            samples_per_epoch=plan.samples_per_epoch,
+            dropped_per_epoch=plan.dropped_per_epoch,
+            held_out=held,
+            manifest=self.manifest.fingerprint,
+        )
+        if plan.starved:
+            names = ", ".join(f"{name} ({n} of {plan.batch_size[name]})" for name, n in plan.starved.items())
+            self.log.event(
+                "warning",
+                f"warning: buckets with fewer images than a batch never train: {names}",
+                starved=plan.starved,
+            )
+
+    def encode(self) -> None:
+        """Encode what is not in the cache, once, on rank 0; the encoder is gone before training starts."""
+        s = self.settings
+        folder = Path(s.features) if s.features else self.out / "text-features"
+        wanted = self.captions.all(np.concatenate([*self.plan.members.values(), *self.held_rows.values()]))
+        if self.ranks.main:
+            cache = FeatureCache(folder, self.encoder)
+            missing = cache.missing(wanted)
+            if missing:
+                start = time.monotonic()
+                say(f"encoding {len(missing)} captions with {s.encoder} (once; kept in {folder})")
+                encoder = text.load(self.encoder, str(self.ranks.device))
+                self._check_width(encoder.width)
+                loading = time.monotonic() - start
+                cache.fill(missing, encoder)
+                self.encode_seconds = cache.encode_seconds
+                self.log.event(
+                    "encoded",
+                    f"encoded {len(missing)} captions in {cache.encode_seconds:.1f} s "
+                    f"(+ {loading:.1f} s to load the encoder; not part of the training time)",
+                    captions=len(missing),
+                    seconds=round(cache.encode_seconds, 2),
+                    load_seconds=round(loading, 2),
+                )
+        self.ranks.barrier()
+        self.features = FeatureCache(folder, self.encoder)
+        self._check_width(self.features.width)
+
+    def _check_width(self, width: int) -> None:
+        s = self.settings
+        if width != s.enc_hidden_dim:
+            raise BadInput(f"encoder={s.encoder} gives features of width {width}; set enc_hidden_dim={width}")
+
+    def tokens_of(self, bucket: str) -> int:
+        """Image tokens of a picture of this bucket."""
+        b = BY_NAME[bucket]
+        width, height = self.latents.pixel_size(b.width, b.height)
+        return width * height // self.latents.patch**2
+
+    def texts(self, captions: list[str | None]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        found = [None if c is None else self.features.get(c) for c in captions]
+        features, mask = text.pad(found, len(self.encoder.layers), self.settings.enc_hidden_dim)
+        return [f.to(self.ranks.device) for f in features], mask.to(self.ranks.device)
+
+    def held_out_sets(self) -> list[HeldOut]:
+        """The validation pictures: centre crops with their dense captions."""
+        sets = []
+        for bucket, rows in self.held_rows.items():
+            try:
+                used = [self.pictures.picture(int(row), rows, lambda image_id: CENTRE) for row in rows]
+            except LensError:  # not one of them can be read, as bad_samples.jsonl says; others validate
+                continue
+            pixels = torch.from_numpy(np.stack([image for _, image in used]))
+            captions: list[str | None] = [self.captions.dense[row] for row, _ in used]
+            sets.append(
+                HeldOut(
+                    bucket, pixels, self.texts(captions), [self.pictures.image_ids[row] for row, _ in used]
+                )
+            )
+        return sets

@@ -1,0 +1,1 @@
+"""The parts of scripts/fetch-images: where the quickstart's real images come from."""

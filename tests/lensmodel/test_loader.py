@@ -1,0 +1,99 @@
+"""Loading: the plan's samples in order, bad ones replaced by a rule and recorded, captions by a rule."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catalog.errors import LensError
+from lensmodel.data.loader import BadSamples, Captions, Loader, Pictures
+from lensmodel.data.plan import DataPlan
+from lensmodel.latents import PixelLatents
+
+SIZES = {512: 4, 768: 3, 1024: 2}
+
+
+def parts(manifest, out: Path, cache_mb=0, dropout=0.0, brief=0.0):
+    plan = DataPlan(manifest.samples["bucket"].to_list(), np.arange(len(manifest.samples)), SIZES, 7)
+    bad = BadSamples(out / "bad_samples.jsonl")
+    pictures = Pictures(manifest, PixelLatents().pixel_size, 7, cache_mb, bad)
+    return plan, pictures, Captions(manifest, 7, brief, dropout)
+
+
+def take(plan, pictures, captions, n, **options):
+    with Loader(plan, pictures, captions, **options) as loader:
+        return [batch for _, batch in zip(range(n), loader, strict=False)]
+
+
+def test_batches_follow_the_plan(tiny, tmp_path):
+    plan, pictures, captions = parts(tiny, tmp_path)
+    batches = take(plan, pictures, captions, 14)
+    for number, batch in enumerate(batches):
+        planned = plan.batch(number)
+        width, height = pictures.target(batch.bucket)
+        assert batch.rows == planned.rows.tolist() and batch.bucket == planned.bucket
+        assert batch.pixels.shape == (len(batch.rows), 3, height, width)
+        assert batch.captions == [tiny.samples["caption"][row] for row in batch.rows]
+    second = take(plan, pictures, captions, 3, position=5, rank=1, world=2)
+    assert [b.number for b in second] == [6, 8, 10]
+    assert (second[0].pixels == batches[6].pixels).all()
+
+
+def test_memory_of_scaled_images_changes_nothing(tiny, tmp_path):
+    without = take(*parts(tiny, tmp_path), 25)
+    with_cache = take(*parts(tiny, tmp_path, cache_mb=64), 25, workers=3)
+    assert all((a.pixels == b.pixels).all() for a, b in zip(without, with_cache, strict=True))
+
+
+def test_a_sample_that_cannot_be_read_is_replaced_by_the_next_of_its_bucket(make_manifest, tmp_path):
+    manifest = make_manifest(tmp_path / "data")
+    plan, pictures, captions = parts(manifest, tmp_path)
+    good = take(plan, pictures, captions, plan.batches_per_epoch)
+    broken, gone = int(good[0].rows[0]), int(good[1].rows[0])
+    file = Path(manifest.samples["uri"][broken])
+    file.write_bytes(file.read_bytes()[:60])
+    Path(manifest.samples["uri"][gone]).unlink()
+
+    plan, pictures, captions = parts(manifest, tmp_path)
+    batches = take(plan, pictures, captions, 2 * plan.batches_per_epoch)
+    members = plan.members[good[0].bucket].tolist()
+    after = members[(members.index(broken) + 1) % len(members)]
+    if after == gone:
+        after = members[(members.index(gone) + 1) % len(members)]
+    assert batches[0].rows[0] == after
+    assert batches[0].captions[0] == manifest.samples["caption"][after]
+    assert batches[0].rows[1:] == good[0].rows[1:]
+    lines = [json.loads(line) for line in (tmp_path / "bad_samples.jsonl").read_text().splitlines()]
+    assert sorted(line["image_id"] for line in lines) == sorted(
+        [broken, gone]
+    )  # once each, not once an epoch
+    assert all(line["reason"] for line in lines)
+
+    again = take(*parts(manifest, tmp_path), 4, workers=1)
+    assert [b.rows for b in again] == [b.rows for b in batches[:4]]
+    assert len((tmp_path / "bad_samples.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_bucket_without_one_usable_sample_stops_the_job(make_manifest, tmp_path):
+    manifest = make_manifest(tmp_path / "data", (("512x512", 5),))
+    for uri in manifest.samples["uri"]:
+        Path(uri).write_bytes(b"not an image")
+    with pytest.raises(LensError, match="no sample of bucket 512x512"):
+        take(*parts(manifest, tmp_path), 1)
+
+
+def test_captions_are_dropped_and_shortened_at_the_asked_rates(tiny, tmp_path):
+    _, _, captions = parts(tiny, tmp_path, dropout=0.1, brief=0.4)
+    rows = [1, 3, 5, 7]  # those that have a brief caption
+    drawn = [captions.choose(epoch, row) for epoch in range(1500) for row in rows]
+    assert abs(drawn.count(None) / len(drawn) - 0.1) < 0.02
+    brief = sum(c is not None and c.startswith("square") for c in drawn)
+    assert abs(brief / len(drawn) - 0.9 * 0.4) < 0.03
+    assert drawn[:8] == [captions.choose(epoch, row) for epoch in range(2) for row in rows]
+    assert captions.choose(0, 2) in (None, tiny.samples["caption"][2])
+    assert set(captions.all(np.array([1, 2]))) == {
+        "a green square, number 1",
+        "a blue square, number 2",
+        "square 1",
+    }

@@ -1,0 +1,67 @@
+"""Settings: typed overrides, and one line that helps for every mistake."""
+
+import pytest
+
+from catalog.errors import BadInput
+from lensmodel import presets
+
+
+def test_overrides_have_types():
+    s = presets.build(
+        "mini", ["max_steps=2_000", "lr=3e-4", "encoder_layers=1,2", "mu=none", "absolute_positions=false"]
+    )
+    assert (s.max_steps, s.lr, s.encoder_layers, s.mu, s.absolute_positions) == (
+        2000,
+        3e-4,
+        (1, 2),
+        None,
+        False,
+    )
+    assert presets.build("mini", ["mu=0.7"]).mu == 0.7
+    assert presets.from_plain(presets.plain(s)) == s
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("max_step=5", "no setting 'max_step'; did you mean 'max_steps'"),
+        ("learning_rate=5", "did you mean"),
+        ("preset=mini", "no setting 'preset'"),
+        ("max_steps", "write key=value"),
+        ("max_steps=many", "max_steps takes a whole number"),
+        ("max_steps=1.5", "max_steps takes a whole number"),
+        ("max_steps=0", "must be above 0"),
+        ("lr=nan", "lr takes a number"),
+        ("lr=-1", "must be above 0"),
+        ("caption_dropout=1.5", "at least 0 and below 1"),
+        ("absolute_positions=perhaps", "true or false"),
+        ("encoder_layers=a,b", "whole numbers like"),
+        ("prediction=noise", "one of velocity, x0"),
+        ("axes_dims_rope=4,4,4", "add up to attention_head_dim"),
+    ],
+)
+def test_a_wrong_override_is_named(override, message):
+    with pytest.raises(BadInput, match=message):
+        presets.build("mini", [override])
+
+
+def test_an_unknown_preset_lists_the_known_nearest_first():
+    with pytest.raises(BadInput, match=r"no preset 'minni'; there are mini, lens-"):
+        presets.build("minni")
+
+
+@pytest.mark.parametrize("name", ["lens-3.8b", "lens-toy-1.2b"])
+def test_presets_that_need_weights_say_which(name):
+    with pytest.raises(BadInput, match=r"vae=PATH .* encoder=PATH"):
+        presets.require_parts(presets.build(name))
+
+
+@pytest.mark.parametrize(("name", "billions"), [("lens-3.8b", 4.104), ("lens-toy-1.2b", 1.199)])
+def test_the_paper_presets_have_the_papers_sizes(name, billions):
+    import torch
+
+    from lensmodel import build
+
+    with torch.device("meta"):
+        model = build.denoiser(presets.build(name), 128)
+    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, abs=5e-4)
