@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 import polars as pl
@@ -42,17 +44,25 @@ class Captioner:
     settings: str | None = None
 
 
-def from_source() -> Captioner:
-    """The source's own text, as it came with the image."""
+def from_source(names: bool = False) -> Captioner:
+    """The source's own text, as it came with the image; with `names`, the words of the file's and its folder's name
+    where there is none. The two are different captioners, so asking for names later fills what is still missing."""
 
     def copy(rows: list[dict[str, Any]]) -> Iterable[Caption]:
         for row in rows:
-            text = row["alt_text"]
+            text = row["alt_text"] or (_words_of_name(row["uri"]) if names else None)
             yield Caption(
                 row["image_id"], text, None if text else row["alt_error"] or "the source gives no text"
             )
 
-    return Captioner("alt", "source", copy)
+    return Captioner("alt", "source+names" if names else "source", copy)
+
+
+def _words_of_name(uri: str) -> str | None:
+    """`~/Pictures/Lake_Como/IMG-2041 boat.jpg` gives `Lake Como: IMG boat`."""
+    path = PurePosixPath(uri)
+    folder, name = (" ".join(re.findall(r"[^\W\d_]{2,}", part)) for part in (path.parent.name, path.stem))
+    return ": ".join(part for part in (folder, name) if part) or None
 
 
 def caption(catalog: Catalog, captioner: Captioner, retry_failed: bool = False) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def lensdata(context: click.Context, root: Path) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would starve the worker processes
     sys.exit(run_command(lensdata, "lensdata"))
 
 
@@ -95,12 +97,11 @@ def render_text(
     summary = render(folder, count, seed, list(fonts) or None, backgrounds)
     for script, reason in summary.skipped.items():
         say(f"render-text: no {script} text: {reason}")
+    for index, reason in summary.failed.items():
+        say(f"render-text: picture {index} could not be made: {reason}")
     added = stage(opened, [folder], "text-synthetic")
-    _tell(
-        as_json,
-        {"rendered": summary.made, "added": added},
-        f"{summary.made} pictures in {folder}, {added} added",
-    )
+    value = {"rendered": summary.made, "failed": len(summary.failed), "added": added, "out": str(folder)}
+    _tell(as_json, value, f"{summary.made} pictures rendered to {folder}, {added} added to the catalog")
 
 
 @lensdata.command()
@@ -162,10 +163,11 @@ def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json:
     show_default=True,
     help="alt: the source's own text.",
 )
+@click.option("--from-names", is_flag=True, help="Where there is none, use the words of the file's name.")
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose caption failed.")
 @json_option
 @click.pass_obj
-def caption(root: Path, style: str, retry_failed: bool, as_json: bool) -> None:
+def caption(root: Path, style: str, from_names: bool, retry_failed: bool, as_json: bool) -> None:
     """Give every readable image a caption of a style.
 
     \b
@@ -174,7 +176,7 @@ def caption(root: Path, style: str, retry_failed: bool, as_json: bool) -> None:
     from lensdata.caption import caption as stage
     from lensdata.caption import from_source
 
-    done, failed = stage(_existing(root), from_source(), retry_failed)
+    done, failed = stage(_existing(root), from_source(from_names), retry_failed)
     _tell(
         as_json,
         {"style": style, "captioned": done, "failed": failed},
