@@ -59,8 +59,8 @@ def build(
 
     Each shard holds one bucket and format, at most `shard_samples` samples and about `shard_bytes` bytes of images.
     A shard appears under its name when it is whole and on the disk, so a killed build goes on where it stopped.
-    A sample whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With `virtual`
-    only the manifest is written, over the original files.
+    A sample whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With
+    `virtual` only the manifest is written, over the original files.
 
     Raises BadInput if `out` holds something else.
     """
