@@ -25,7 +25,18 @@ def test_from_a_folder_to_sampled_pictures(command, tmp_path: Path) -> None:
     done("lensdata", "run", "images", "--out", "shards", "--report", "report.html", *loose)
     settings = ("max_steps=40", "validate_every=20", "checkpoint_every=20", "holdout_least=8", "log_every=10")
     told = json.loads(
-        done("lensmodel", "train", "--shards", "shards", "--preset", "mini", "--out", "run", "--json", *settings)
+        done(
+            "lensmodel",
+            "train",
+            "--shards",
+            "shards",
+            "--preset",
+            "mini",
+            "--out",
+            "run",
+            "--json",
+            *settings,
+        )
     )
     assert told["step"] == 40
     assert told["bad_samples"] == 0
@@ -38,6 +49,18 @@ def test_from_a_folder_to_sampled_pictures(command, tmp_path: Path) -> None:
     for path in pictures:
         assert math.prod(Image.open(path).size) > 0
     resumed = json.loads(
-        done("lensmodel", "train", "--shards", "shards", "--preset", "mini", "--out", "run", "--json", "--resume", *settings)
+        done(
+            "lensmodel",
+            "train",
+            "--shards",
+            "shards",
+            "--preset",
+            "mini",
+            "--out",
+            "run",
+            "--json",
+            "--resume",
+            *settings,
+        )
     )
     assert resumed["step"] == 40
