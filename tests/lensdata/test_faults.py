@@ -36,14 +36,24 @@ def finish(catalog_folder: Path, *args: object) -> str:
     return out
 
 
-def kill_until_done(catalog_folder: Path, *args: object, seed: int, kills: int) -> int:
-    """Run a command, killing it -9 at random instants `kills` times, then let it finish. Returns how often it hit."""
+def timed(catalog_folder: Path, *args: object) -> float:
+    """Seconds that a command takes undisturbed."""
+    start = time.monotonic()
+    finish(catalog_folder, *args)
+    return time.monotonic() - start
+
+
+def kill_until_done(catalog_folder: Path, *args: object, seed: int, kills: int, seconds: float) -> int:
+    """Run a command, killing it -9 at `kills` random instants of its usual run, then let it finish.
+
+    `seconds` is how long it takes undisturbed. Returns how often the kill came before the end.
+    """
     rng = random.Random(seed)
     hit = 0
     for _ in range(kills):
         job = start(catalog_folder, *args)
         try:
-            job.communicate(timeout=rng.uniform(0.4, 2.5))
+            job.communicate(timeout=seconds * rng.uniform(0.2, 0.95))
         except subprocess.TimeoutExpired:
             os.kill(job.pid, signal.SIGKILL)
             job.communicate()
@@ -92,9 +102,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, many: Path) -> Path:
 
 
 def test_killed_scoring_gives_the_same_tables(tmp_path: Path, many: Path, undisturbed: Path) -> None:
+    finish(tmp_path / "timed", "ingest", many)
+    seconds = timed(tmp_path / "timed", "score", *CHEAP)
     root = tmp_path / "catalog"
     finish(root, "ingest", many)
-    assert kill_until_done(root, "score", *CHEAP, seed=1, kills=5) > 0
+    assert kill_until_done(root, "score", *CHEAP, seed=1, kills=5, seconds=seconds) > 0
     finish(root, "caption")
     finish(root, "bucket")
     assert same(tables(root), tables(undisturbed))
@@ -102,8 +114,9 @@ def test_killed_scoring_gives_the_same_tables(tmp_path: Path, many: Path, undist
 
 
 def test_killed_ingest_gives_the_same_ids(tmp_path: Path, many: Path, undisturbed: Path) -> None:
+    seconds = timed(tmp_path / "timed", "ingest", many)
     root = tmp_path / "catalog"
-    kill_until_done(root, "ingest", many, seed=2, kills=6)
+    assert kill_until_done(root, "ingest", many, seed=2, kills=6, seconds=seconds) > 0
     assert tables(root)["images"]["uri"].to_list() == tables(undisturbed)["images"]["uri"].to_list()
     assert tables(root)["images"]["image_id"].to_list() == list(range(1, 421))
 
@@ -113,8 +126,8 @@ def test_killed_build_gives_the_same_tars(tmp_path: Path, undisturbed: Path) -> 
                "--min-area", "none", "--shard-samples", 4)  # fmt: skip
     root = tmp_path / "catalog"
     shutil.copytree(undisturbed, root)
-    finish(root, *options, "--out", tmp_path / "whole")
-    assert kill_until_done(root, *options, "--out", tmp_path / "killed", seed=3, kills=6) > 0
+    seconds = timed(root, *options, "--out", tmp_path / "whole")
+    assert kill_until_done(root, *options, "--out", tmp_path / "killed", seed=3, kills=6, seconds=seconds) > 0
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
     assert len(manifest.load(tmp_path / "killed").samples) == 420
     opened = catalog.open(root, read_only=True)
