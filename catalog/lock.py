@@ -5,6 +5,7 @@ Both are `flock`s on small files beside the database, so they vanish with their 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from catalog.console import say
 from catalog.errors import BadInput, LensError
 
 JOB_LOCK = ".job-lock"
 COMMIT_LOCK = ".commit-lock"
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 60.0  # a query gives up after so long; a commit waits on, since it must not fail a job
+SAY_SECONDS = 30.0
 
 
 @contextmanager
@@ -42,33 +45,35 @@ def job_lock(root: Path, job: str) -> Iterator[None]:
 def commit_lock(root: Path, exclusive: bool) -> Iterator[None]:
     """Keep commits (`exclusive`) and queries apart for the short time that either takes.
 
-    Raises LensError when the other side does not let go within a minute.
+    A commit waits for as long as it takes and says so; a query raises LensError after a minute.
     """
     try:
         descriptor = os.open(root / COMMIT_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except PermissionError:  # a catalog that this user may only read: nobody's commit can be awaited
-        if exclusive:
+    except OSError as error:
+        if exclusive or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        yield
+        yield  # a catalog that this user may only read: nobody's commit can be awaited
         return
     try:
-        _wait(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, root)
+        _wait(descriptor, exclusive, root)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait(descriptor: int, kind: int, root: Path) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
+def _wait(descriptor: int, exclusive: bool, root: Path) -> None:
+    started = said = time.monotonic()
     while True:
         try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise LensError(
-                    f"{root} stayed locked for {WAIT_SECONDS:.0f} s by a long query or commit; try again"
-                ) from None
+            now = time.monotonic()
+            if not exclusive and now > started + WAIT_SECONDS:
+                raise LensError(f"{root} was being written for {WAIT_SECONDS:.0f} s; try again") from None
+            if now > said + SAY_SECONDS:
+                say(f"waiting for a query on {root} to end")
+                said = now
             time.sleep(0.01)
 
 

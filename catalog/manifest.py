@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from catalog.select import Selection
 
 FORMAT = "lens-manifest/1"
+REQUIRED = {"name", "fingerprint", "virtual", "samples", "shards", "buckets"}
 BLOCK = 512  # bytes of a tar block
 SCORES = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
 
@@ -126,7 +128,10 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
         raise BadInput(
             f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version"
         )
-    for shard in info.get("shards", []) if check_sizes else []:
+    missing = REQUIRED - info.keys()
+    if missing:
+        raise BadInput(f"{root / 'manifest.json'} lacks {', '.join(sorted(missing))}; build the shards again")
+    for shard in info["shards"] if check_sizes else []:
         tar = root / shard["name"]
         size = tar.stat().st_size if tar.is_file() else None
         if size != shard["bytes"]:
@@ -148,43 +153,45 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             f"finish with `lensdata score` or switch the rule off with `none`"
         )
     version = catalog.version
-    rows, left_out = _with_captions(selection.frame(), selection.captions)
+    rows = _with_captions(selection.frame(), selection.captions)
     if rows.is_empty():
         raise BadInput(f"nothing is selected: {selection.explain_empty()}")
     samples = _in_order(rows)
-    fingerprint = hashlib.sha256(_canonical(samples)).hexdigest()
+    fingerprint = _fingerprint(samples)
     name = name or fingerprint[:12]
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
     folder = catalog.root / "manifests" / name
-    if (folder / "manifest.json").is_file():
-        kept = load(folder)
-        if kept.fingerprint == fingerprint:
-            return kept
-        raise BadInput(
-            f"the manifest {name} exists and selects other images; manifests never change: take another name"
-        )
-    info = {
-        "format": FORMAT,
-        "name": name,
-        "fingerprint": fingerprint,
-        "virtual": True,
-        "samples": len(samples),
-        "catalog_version": version,
-        "query": selection.query,
-        "parameters": selection.parameters,
-        "captions": list(selection.captions),
-        "left_out": left_out,
-        "buckets": bucket_counts(samples),
-        "shards": [],
-    }
-    write(folder, info, samples)
     record = {
         "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
         "parameters": json.dumps(selection.parameters), "samples": len(samples), "virtual": True,
     }  # fmt: skip
+    if (folder / "manifest.json").is_file():
+        kept = load(folder)
+        if kept.fingerprint != fingerprint:
+            raise BadInput(
+                f"the manifest {name} exists and selects other images; manifests never change: take another name"
+            )
+    else:
+        info = {
+            "format": FORMAT,
+            "name": name,
+            "fingerprint": fingerprint,
+            "virtual": True,
+            "samples": len(samples),
+            "catalog_version": version,
+            "query": selection.query,
+            "parameters": selection.parameters,
+            "captions": list(selection.captions),
+            "unmeasured": selection.unmeasured(),
+            "buckets": bucket_counts(samples),
+            "shards": [],
+        }
+        write(folder, info, samples)
+        kept = Manifest(folder, info)
+    # Also for one that is there already: a kill may have come between its files and its row.
     catalog.commit("manifest", f"manifest-{name}", len(samples), [("manifest_add", record)])
-    return Manifest(folder, info)
+    return kept
 
 
 def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> None:
@@ -229,14 +236,11 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_captions(rows: pl.DataFrame, styles: tuple[str, ...]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The rows that have a caption and a bucket, with the best caption there is; and how many lack either."""
+def _with_captions(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
+    """The rows with their bucket's name and the style of their caption."""
     style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
-    caption = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.col(s)) for s in styles))
     bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
-    full = rows.with_columns(caption=caption, caption_style=style, bucket=bucket)
-    left_out = {name: full[name].null_count() for name in ("caption", "bucket")}
-    return full.filter(pl.col("caption").is_not_null() & pl.col("bucket").is_not_null()), left_out
+    return rows.with_columns(caption_style=style, bucket=bucket)
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
@@ -264,10 +268,14 @@ def _mix(ids: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _canonical(samples: pl.DataFrame) -> bytes:
-    """The bytes a fingerprint is taken of: identity, bucket and captions in order, not where the bytes lie."""
-    identity = samples.select("image_id", "sha256", "bucket", "caption", "brief")
-    return "\n".join(json.dumps(row, ensure_ascii=False) for row in identity.iter_rows()).encode()
+def _fingerprint(samples: pl.DataFrame) -> str:
+    """sha256 of identity, bucket and captions in order; not of where the bytes lie, nor of their scores."""
+    digest = hashlib.sha256()
+    columns = samples.select("image_id", "sha256", "bucket", "caption", "brief")
+    for n, rows in enumerate(columns.iter_slices(65_536)):
+        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.iter_rows())
+        digest.update(("\n" * (n > 0) + lines).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
 
 
 def _range(uri: str, offset: int, length: int, image_id: int) -> bytes:

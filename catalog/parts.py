@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+from catalog.console import one_line, say
 
 TEMPORARY = ".tmp"
 
@@ -65,8 +68,20 @@ def count(part: Path) -> int:
 
 
 def waiting(root: Path, stage: str) -> list[Path]:
-    """Finished parts of a stage that were not committed yet, in order of their ids."""
-    return sorted((root / "parts" / stage).glob("*.parquet"))
+    """Finished parts of a stage that were not committed yet, in order of their ids.
+
+    A file there that is not Parquet is none of ours, since parts appear whole: it is set aside as .bad, and said.
+    """
+    found = []
+    for path in sorted((root / "parts" / stage).glob("*.parquet")):
+        try:
+            pq.read_metadata(path)
+        except (pa.ArrowException, OSError) as error:
+            path.rename(path.with_suffix(".bad"))
+            say(f"{stage}: {path} is no part ({one_line(error)}); set aside as {path.stem}.bad")
+        else:
+            found.append(path)
+    return found
 
 
 def sweep(root: Path) -> None:

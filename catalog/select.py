@@ -66,7 +66,7 @@ class Selection:
     @property
     def parameters(self) -> dict[str, Any]:
         """What the SQL's `$names` stand for."""
-        return {**self.thresholds, "dedup": self.dedup}
+        return {**self.thresholds, "dedup": self.dedup, "captions": list(self.captions)}
 
     @property
     def query(self) -> str:
@@ -80,6 +80,11 @@ class Selection:
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
         return self.catalog.named("funnel_at", **self.parameters)
+
+    def unmeasured(self) -> dict[str, int]:
+        """Readable images that a rule in use has no result for, and which it therefore drops: rule -> images."""
+        rows = self.funnel().filter(pl.col("unmeasured") > 0).select("rule", "unmeasured")
+        return dict(rows.iter_rows())
 
     def mixed_scorers(self) -> dict[str, list[int]]:
         """Metrics in use whose column mixes scorers: metric -> scorer ids."""
@@ -106,10 +111,10 @@ class Selection:
             return "the catalog holds no image; run `lensdata ingest` first"
         left = steps["left_over"].to_list()
         if left[-1] > 0:
-            return f"{left[-1]} images pass the thresholds, but none meets the condition and has a caption and a bucket"
+            return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            stage = "dedup" if row["rule"] == "dedup" else "score"
+            stage = row["rule"] if row["rule"] in ("dedup", "caption", "bucket") else "score"
             return (
                 f"{row['unmeasured']} images have no {row['rule']} result yet; run `lensdata {stage}` first"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 import sql
 from catalog import parts
+from catalog.console import say
 from catalog.errors import BadInput, LensError
-from catalog.lock import WAIT_SECONDS, commit_lock, job_lock
+from catalog.lock import COMMIT_LOCK, JOB_LOCK, SAY_SECONDS, WAIT_SECONDS, commit_lock, job_lock
 
 if TYPE_CHECKING:
     from catalog.select import Selection
 
 DATABASE = "catalog.duckdb"
 FOLDERS = ("parts", "embeddings", "manifests")
+READS = r"(PIVOT|FROM|SELECT|WITH|\()"
 Statement = tuple[str, Mapping[str, Any]]
 
 
@@ -30,7 +34,7 @@ def open(path: str | Path, read_only: bool = False) -> Catalog:
 
     Raises BadInput if there is none to read, if `path` is not a folder, or if a newer Lens wrote it.
     """
-    root = Path(path).expanduser().absolute()
+    root = _absolute(path)
     if root.exists() and not root.is_dir():
         raise BadInput(f"{root} is a file; a catalog is a folder")
     if not (root / DATABASE).is_file():
@@ -38,17 +42,34 @@ def open(path: str | Path, read_only: bool = False) -> Catalog:
             raise BadInput(
                 f"there is no catalog at {root}; make one with `lensdata --catalog {path} ingest FOLDER`"
             )
-        if root.is_dir() and any(
-            entry.name not in {".job-lock", ".commit-lock", *FOLDERS} for entry in root.iterdir()
-        ):
-            raise BadInput(
-                f"{root} holds other files and no catalog; name a new or empty folder with --catalog"
-            )
+        _require_empty(root)
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
     found = Catalog(root, read_only)
     found._check_version()
     return found
+
+
+def _absolute(path: str | Path) -> Path:
+    try:
+        root = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (".." goes, links stay)
+        str(root).encode()
+        root.exists()
+    except (UnicodeEncodeError, OSError, RuntimeError, ValueError) as error:
+        raise BadInput(f"{str(path)!r} cannot name a folder: {error}") from None
+    return root
+
+
+def _require_empty(root: Path) -> None:
+    """Refuse a folder of other files, and one whose database is gone: its parts and vectors would join a new one."""
+    left = [path for path in root.rglob("*") if path.is_file()] if root.is_dir() else []
+    ours = [path for path in left if path.relative_to(root).parts[0] in FOLDERS]
+    if ours:
+        raise BadInput(
+            f"{root} lost its {DATABASE} (it still holds {ours[0].relative_to(root)}); restore it or empty the folder"
+        )
+    if any(path.name not in (JOB_LOCK, COMMIT_LOCK) for path in left):
+        raise BadInput(f"{root} holds other files and no catalog; name a new or empty folder with --catalog")
 
 
 class Catalog:
@@ -217,19 +238,30 @@ class Catalog:
         if len(statements) != 1:
             raise BadInput(f"a query is one statement; this text holds {len(statements)}")
         kind = statements[0].type
-        if kind not in (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI):  # MULTI: PIVOT
+        if kind == duckdb.StatementType.MULTI and re.match(READS, _without_comments(inner), re.IGNORECASE):
+            return  # PIVOT, which DuckDB turns into several statements, as it does COPY (PIVOT ...) TO
+        if kind != duckdb.StatementType.SELECT:
             raise BadInput(f"a query only reads; {kind.name} statements are refused")
 
 
+def _without_comments(text: str) -> str:
+    return re.sub(r"^(\s|--[^\n]*\n|/\*.*?\*/)+", "", text, flags=re.DOTALL)
+
+
 def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
-    """Open the database, waiting while another program has it open for writing."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    """Open the database, waiting while another program has it open: a commit for as long as it takes, since it must
+    not fail a job for somebody's notebook, a query for a minute."""
+    started = said = time.monotonic()
     while True:
         try:
             return duckdb.connect(str(path), read_only=read_only)
         except duckdb.IOException as error:
             text = str(error)
-            if "lock" in text.lower() and time.monotonic() < deadline:
+            now = time.monotonic()
+            if "lock" in text.lower() and (not read_only or now < started + WAIT_SECONDS):
+                if now > said + SAY_SECONDS:
+                    say(f"waiting for another program to close {path} ({_first_line(error)})")
+                    said = now
                 time.sleep(0.05)
                 continue
             if "lock" in text.lower():
@@ -249,7 +281,7 @@ def _fetch(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str
     try:
         relation = connection.sql(text, params=dict(params)) if params else connection.sql(text)
         return relation.pl()
-    except duckdb.Error as error:
+    except (duckdb.Error, pl.exceptions.PolarsError, UnicodeError, pa.ArrowException) as error:
         raise BadInput(f"the query failed: {_first_line(error)}") from None
 
 

@@ -124,7 +124,7 @@ def score(
     from lensdata.score import score as stage
 
     done = stage(_existing(root), tier, only, retry_failed, workers)
-    _tell(as_json, {"scored": done}, f"{done} images scored" if done else "every image has its scores")
+    _tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
 
 
 @lensdata.command()
@@ -269,6 +269,8 @@ def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> 
     from lensdata.funnel import print_why
     from lensdata.funnel import why as explain
 
+    if selection["where"]:
+        raise BadInput("why judges the rules; leave --where out")
     found = explain(_reader(root).select(**selection), image_id)
     if as_json:
         emit_json(found)
@@ -325,7 +327,8 @@ def build_shards(
     )
     value = {
         "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
-        "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped, "left_out": made.manifest.info["left_out"],
+        "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped,
+        "unmeasured": made.manifest.info["unmeasured"],
         "reused": made.reused, "out": str(made.manifest.root),
     }  # fmt: skip
     what = "were there already" if made.reused else "written"
@@ -334,9 +337,11 @@ def build_shards(
         value,
         f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})",
     )
-    for reason, count in made.manifest.info["left_out"].items():
-        if count:
-            say(f"build-shards: {count} images pass the filters but have no {reason}, and were left out")
+    for rule, count in made.manifest.info["unmeasured"].items():
+        stage = rule if rule in ("dedup", "caption", "bucket") else "score"
+        say(
+            f"build-shards: {count} readable images have no {rule} result, so they were left out (lensdata {stage})"
+        )
     if made.dropped:
         say(
             f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -10,6 +11,8 @@ import polars as pl
 from catalog.errors import BadInput
 from catalog.select import Selection
 from lensdata.query import show
+
+SWEEP_LIMIT = 1_000
 
 # rule -> (column of its value, its thresholds)
 RULES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -22,6 +25,8 @@ RULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "entropy": ("entropy", ("min_entropy",)),
     "luminance": ("luminance", ("min_luminance", "max_luminance")),
     "dedup": ("keeper_id", ()),
+    "caption": ("caption", ()),
+    "bucket": ("base", ()),
 }
 
 
@@ -39,9 +44,10 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
         first, last, by = float(start), float(stop), float(step)
     except ValueError:
         raise BadInput(f"--sweep takes three numbers after the score, not {start} {stop} {step}") from None
-    count = int((last - first) / by + 1e-9) + 1 if by > 0 else 0
-    if not 0 < count <= 10_000:
-        raise BadInput(f"--sweep {start} {stop} {step} makes {max(count, 0)} thresholds; it takes 1 to 10000")
+    series = all(map(math.isfinite, (first, last, by))) and by > 0 and first <= last
+    if not series or (last - first) / by >= SWEEP_LIMIT:
+        raise BadInput(f"--sweep {start} {stop} {step} must run upwards in at most {SWEEP_LIMIT} steps")
+    count = int((last - first) / by + 1e-9) + 1
     rows = []
     rule = next(rule for rule, (_, found) in RULES.items() if names[0] in found)
     for n in range(count):

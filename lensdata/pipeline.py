@@ -35,7 +35,7 @@ def run_all(
     started = time.monotonic()
     if sources:
         say(f"ingest: {ingest(opened, sources, source, workers)} images added")
-    say(f"score: {score(opened, workers=workers)} images scored")
+    say(f"score: {score(opened, workers=workers)}")
     found = dedup(opened, workers=workers)
     say(
         "dedup: nothing new"

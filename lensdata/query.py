@@ -42,6 +42,11 @@ def run_query(catalog: Catalog, text: str, form: str, params: tuple[str, ...]) -
 def show(rows: pl.DataFrame, form: str) -> None:
     """Print `rows` as a table, CSV, JSON lines, or Parquet bytes."""
     if form == "csv":
+        nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
+        if nested:
+            raise BadInput(
+                f"the column {nested[0]} is nested, which CSV cannot hold; use --format json or parquet"
+            )
         click.echo(rows.write_csv(), nl=False)
     elif form == "json":
         click.echo(rows.write_ndjson(), nl=False)

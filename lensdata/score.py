@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import AvifImagePlugin
 
 from catalog import locate, parts, pixels
 from catalog.console import Progress
+from catalog.errors import LensError
 from catalog.store import Catalog
 from lensdata import engine, filters, scorers
 
@@ -26,18 +29,34 @@ CHEAP = ("clarity", "entropy", "luminance")
 PART_STATEMENTS = ["score_part", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings"]
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What `score` did: images looked at, and how many of them could not be read."""
+
+    images: int
+    failed: int
+
+    def __str__(self) -> str:
+        if not self.images:
+            return "every image has its scores"
+        unread = f"; {self.failed} could not be read (lensdata query failures)" if self.failed else ""
+        return f"{self.images - self.failed} images scored{unread}"
+
+
 def score(
     catalog: Catalog,
     tier: str = "light",
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
     workers: int | None = None,
-) -> int:
-    """Compute what is missing and return the number of images touched.
+) -> Summary:
+    """Compute what is missing.
 
     `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed before. Each part
-    is committed as it finishes, so a killed job loses at most the parts under way.
+    is committed as it finishes, so a killed job loses at most the parts under way. Raises LensError if there were
+    images and none of them could be read, as when their disk is not mounted.
     """
+    failed = 0
     ids = scorers.chosen(tier, only)
     with catalog.job("score", resumes=True):
         for part in parts.waiting(catalog.root, "score"):
@@ -48,10 +67,18 @@ def score(
         pending = catalog.named("score_pending", **wanted, embedding=model, retry=retry_failed)
         settings = {"root": catalog.root, "scorers": wanted, "embedding": model}
         with Progress(len(pending), "score", "images") as bar:
-            for task, part in engine.run(_score_part, _tasks(pending, settings, catalog.version), workers):
+            tasks = _tasks(pending, settings, catalog.version)
+            for task, (part, unreadable) in engine.run(_score_part, tasks, workers):
                 _commit(catalog, part)
+                failed += unreadable
                 bar.advance(len(task.items))
-    return len(pending)
+    if failed and failed == len(pending):
+        first = catalog.named("failures_first", image_id=pending["image_id"][0]).row(0, named=True)
+        raise LensError(
+            f"none of {failed} images could be read (image {first['image_id']}: {first['status_reason']}); "
+            "if their disk was not there, mount it and run `lensdata score --retry-failed`"
+        )
+    return Summary(len(pending), failed)
 
 
 def _commit(catalog: Catalog, part: Any) -> None:
@@ -115,9 +142,9 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
         folder.mkdir(parents=True, exist_ok=True)
         with parts.atomic(folder / f"{task.part_id}.npy") as file:
             np.save(file, np.stack(vectors).astype(np.float16))
-    return parts.write(
-        settings["root"], "score", task.part_id, pl.DataFrame(rows, schema=part_schema(), orient="row")
-    )
+    frame = pl.DataFrame(rows, schema=part_schema(), orient="row")
+    part = parts.write(settings["root"], "score", task.part_id, frame)
+    return part, frame["status"].is_in(pixels.FAILURES).sum()
 
 
 def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.ndarray | None:
@@ -126,6 +153,11 @@ def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.
         data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
     except locate.Unreadable as error:
         _all_failed(row, error.status, str(error), wanted)
+        return None
+    if hashlib.sha256(data).hexdigest() != item["sha256"]:
+        _all_failed(
+            row, pixels.MISSING, "the file has changed since it was ingested; ingest it again", wanted
+        )
         return None
     decoded = pixels.decode(data, side=filters.WORKING_SIDE)
     if decoded.rgb is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -67,24 +70,40 @@ def build(
     wanted = {"fingerprint": chosen.fingerprint, "virtual": virtual}
     if not virtual:
         wanted |= {"shard_samples": shard_samples, "shard_bytes": shard_bytes}
-    finished = _prepare(out, wanted)
-    if finished is not None:
-        return _built(finished, reused=True)
-    if virtual:
-        manifest.write(out, {**chosen.info, "build": wanted}, chosen.samples)
-        _clear(out)
-        return _built(manifest.load(out))
-    with catalog.job("build-shards"):
+    with catalog.job("build-shards"), _claim(out):
+        finished = _prepare(out, wanted)
+        if finished is not None:
+            return _built(finished, reused=True)
+        if virtual:
+            manifest.write(out, {**chosen.info, "build": wanted}, chosen.samples)
+            _clear(out)
+            return _built(manifest.load(out))
         plan = _plan(chosen.samples, shard_samples, shard_bytes)
         _write_shards(out, plan, len(chosen.samples), workers)
-        result = _finish(catalog, out, chosen, plan, wanted)
-    return _built(result)
+        return _built(_finish(catalog, out, chosen, plan, wanted))
+
+
+@contextmanager
+def _claim(out: Path) -> Iterator[None]:
+    """Hold the folder `out` against other builds, of other catalogs too. Raises BadInput if one is under way."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BadInput(f"{out} is a file; name a folder with --out") from None
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise BadInput(
+            f"{out} is being filled by another build; wait for it or name another folder"
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
     """Make `out` ours; the finished manifest if it holds exactly what is wanted already."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"{out} is a file; name a folder with --out")
     if (out / "manifest.json").is_file():
         found = manifest.load(out)
         if found.info.get("build") == wanted:
@@ -99,12 +118,10 @@ def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
             raise BadInput(
                 f"{out} holds the unfinished shards of another selection; delete it or name another folder"
             )
-        for leftover in out.rglob(f"*{parts.TEMPORARY}"):
-            leftover.unlink()
-    elif out.is_dir() and any(out.iterdir()):
+        _sweep(out)
+    elif any(not path.name.endswith(parts.TEMPORARY) for path in out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no shards of ours; name a new folder with --out")
     else:
-        out.mkdir(parents=True, exist_ok=True)
         parts.write_bytes(mark, json.dumps(wanted).encode())
     return None
 
@@ -245,13 +262,19 @@ def _record(catalog: Catalog, name: str, shards: list[dict[str, Any]]) -> None:
     frame = pl.DataFrame(shards).rename({"name": "shard"})
     digest = hashlib.sha256(json.dumps([name, shards], sort_keys=True).encode()).hexdigest()[:24]
     part = parts.write(catalog.root, "build-shards", f"shards-{digest}", frame)
-    catalog.commit_part("build-shards", part, ["shards_add"], manifest=name)
+    catalog.commit_part("build-shards", part, ["shards_add"], manifest=name, build=digest[:12])
 
 
 def _clear(out: Path) -> None:
     """Remove the scaffolding of a finished build."""
+    _sweep(out)
     shutil.rmtree(out / INDEX, ignore_errors=True)
     (out / UNDER_WAY).unlink(missing_ok=True)
+
+
+def _sweep(out: Path) -> None:
+    for leftover in out.rglob(f"*{parts.TEMPORARY}"):
+        leftover.unlink()
 
 
 def _built(found: Manifest, reused: bool = False) -> Built:

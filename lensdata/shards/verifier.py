@@ -29,9 +29,10 @@ def verify(folder: Path) -> Iterator[str]:
     listed = {shard["name"] for shard in found.info["shards"]}
     for stray in sorted(path.name for path in found.root.glob("*.tar") if path.name not in listed):
         yield f"{stray}: not in the manifest"
+    of_shard = {str(name): rows for (name,), rows in samples.partition_by("shard", as_dict=True).items()}
     with Progress(len(listed), "verify-shards", "shards") as bar:
         for shard in found.info["shards"]:
-            rows = samples.filter(pl.col("shard") == shard["name"])
+            rows = of_shard.get(shard["name"], samples.clear())
             yield from _verify_shard(found.root / shard["name"], shard, rows)
             bar.advance()
 

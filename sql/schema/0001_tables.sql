@@ -102,7 +102,8 @@ CREATE TABLE shards (
     bucket   VARCHAR NOT NULL,
     samples  BIGINT  NOT NULL,
     bytes    BIGINT  NOT NULL,
-    sha256   VARCHAR NOT NULL
+    sha256   VARCHAR NOT NULL,
+    build    VARCHAR NOT NULL   -- builds of one manifest with other shard sizes differ
 );
 
 CREATE TABLE taxonomy (

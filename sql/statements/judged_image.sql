@@ -2,7 +2,7 @@ SELECT judged.*, i.status_reason, s.* EXCLUDE (image_id, nsfw, aesthetic, waterm
        k.reason AS dedup_reason
 FROM judged(
     $min_area, $max_nsfw, $min_aesthetic, $max_watermark, $min_clarity, $min_entropy, $min_luminance, $max_luminance,
-    $dedup
+    $dedup, $captions
 ) AS judged
 JOIN images i USING (image_id)
 LEFT JOIN scores s USING (image_id)

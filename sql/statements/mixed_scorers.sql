@@ -1,4 +1,4 @@
--- Metrics whose column holds the scores of more than one scorer.
+-- Metrics whose column holds the scores of more than one scorer, among readable images.
 UNPIVOT (
     SELECT
         list_sort(list(DISTINCT nsfw_scorer)      FILTER (nsfw_state = 'scored'))      AS nsfw,
@@ -7,5 +7,6 @@ UNPIVOT (
         list_sort(list(DISTINCT clarity_scorer)   FILTER (clarity_state = 'scored'))   AS clarity,
         list_sort(list(DISTINCT entropy_scorer)   FILTER (entropy_state = 'scored'))   AS entropy,
         list_sort(list(DISTINCT luminance_scorer) FILTER (luminance_state = 'scored')) AS luminance
-    FROM scores
+    FROM scores JOIN images USING (image_id)
+    WHERE status IN ('ok', 'ok-warnings')
 ) ON nsfw, aesthetic, watermark, clarity, entropy, luminance INTO NAME metric VALUE scorers

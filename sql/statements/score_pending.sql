@@ -1,7 +1,7 @@
 -- Readable images that lack a wanted score by the wanted scorer ($METRIC is a scorer id, or NULL if not wanted), or a
 -- vector of the wanted embedding model. With $retry also those whose score failed before, and those that had a good
 -- header but could not be decoded.
-SELECT i.image_id, i.uri, i.byte_offset, i.byte_length
+SELECT i.image_id, i.uri, i.byte_offset, i.byte_length, i.sha256
 FROM images i
 LEFT JOIN scores s USING (image_id)
 LEFT JOIN (SELECT image_id, any_value(row) AS row FROM embeddings WHERE model = $embedding GROUP BY image_id) e USING (image_id)

@@ -1,15 +1,18 @@
--- {where} is the user's own condition; the rest are the rules of `judged`. Every rule must hold, so one that was
--- not measured drops the image.
+-- Images that pass every rule of `judged` and the condition of the caller, which stands in the braces. Every rule must
+-- hold, so one that was not measured drops the image. Of each cluster of duplicates one image is taken among those
+-- that pass: its keeper if it does, else the best.
 SELECT
     image_id, sha256, source, uri, byte_offset, byte_length, format, width, height,
-    nsfw, aesthetic, watermark, clarity, entropy, luminance, dense, brief, alt,
+    nsfw, aesthetic, watermark, clarity, entropy, luminance, caption, dense, brief, alt,
     base, aspect, bucket_width, bucket_height
 FROM judged(
     $min_area, $max_nsfw, $min_aesthetic, $max_watermark, $min_clarity, $min_entropy, $min_luminance, $max_luminance,
-    $dedup
+    false, $captions
 )
-WHERE keeps_readable AND keeps_resolution AND keeps_nsfw AND keeps_aesthetic AND keeps_watermark
-    AND keeps_clarity AND keeps_entropy AND keeps_luminance AND keeps_dedup
+WHERE passes_others AND (NOT $dedup OR cluster_id IS NOT NULL)
     AND ({where}
     )
+QUALIFY NOT $dedup OR image_id = first_value(image_id) OVER (
+    PARTITION BY cluster_id ORDER BY is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id
+)
 ORDER BY image_id

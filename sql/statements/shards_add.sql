@@ -1,1 +1,1 @@
-INSERT INTO shards SELECT $manifest, shard, bucket, samples, bytes, sha256 FROM read_parquet($part)
+INSERT INTO shards SELECT $manifest, shard, bucket, samples, bytes, sha256, $build FROM read_parquet($part)

@@ -3,15 +3,17 @@
 -- readable and has no value for it yet (contained in `dropped`). One pass: the images are first counted by their
 -- combination of verdicts, of which there are few.
 CREATE OR REPLACE MACRO funnel_at(
-    min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup
+    min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup,
+    styles
 ) AS TABLE
 WITH combinations AS (
     SELECT
         [keeps_readable, keeps_resolution, keeps_nsfw, keeps_aesthetic, keeps_watermark, keeps_clarity,
-         keeps_entropy, keeps_luminance, keeps_dedup] AS verdicts,
+         keeps_entropy, keeps_luminance, keeps_dedup, keeps_caption, keeps_bucket] AS verdicts,
         count(*) AS images
     FROM judged(
-        min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup
+        min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance,
+        dedup, styles
     )
     GROUP BY verdicts
 ),
@@ -20,13 +22,13 @@ counted AS (
         verdicts, images,
         list_transform(verdicts, lambda verdict: coalesce(verdict, false)) AS keeps,
         len(list_filter(keeps, lambda verdict: NOT verdict)) AS failures,
-        CASE WHEN failures = 0 THEN 10 ELSE list_position(keeps, false) END AS first_failure
+        CASE WHEN failures = 0 THEN 12 ELSE list_position(keeps, false) END AS first_failure
     FROM combinations
 ),
 rules AS (
-    SELECT unnest(range(1, 10)) AS n,
+    SELECT unnest(range(1, 12)) AS n,
            unnest(['readable', 'resolution', 'nsfw', 'aesthetic', 'watermark', 'clarity', 'entropy', 'luminance',
-                   'dedup']) AS rule
+                   'dedup', 'caption', 'bucket']) AS rule
 )
 SELECT
     n AS step, rule,
@@ -41,10 +43,9 @@ ORDER BY n;
 
 -- The funnel at the default thresholds.
 CREATE OR REPLACE VIEW funnel AS
-SELECT *
 FROM funnel_at(
     (SELECT min_area FROM thresholds), (SELECT max_nsfw FROM thresholds), (SELECT min_aesthetic FROM thresholds),
     (SELECT max_watermark FROM thresholds), (SELECT min_clarity FROM thresholds),
     (SELECT min_entropy FROM thresholds), (SELECT min_luminance FROM thresholds),
-    (SELECT max_luminance FROM thresholds), true
+    (SELECT max_luminance FROM thresholds), true, ['dense', 'alt']
 )

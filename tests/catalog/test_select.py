@@ -102,7 +102,7 @@ def test_an_unscored_catalog_says_what_to_run(tmp_path, images) -> None:
     set_scores(opened, **GOOD)
     with pytest.raises(BadInput, match="run `lensdata dedup` first"):
         opened.select().manifest("m")
-    with pytest.raises(BadInput, match="and has a caption and a bucket"):
+    with pytest.raises(BadInput, match="run `lensdata caption` first"):
         opened.select(dedup=False).manifest("m")
 
 
@@ -118,3 +118,45 @@ def test_scores_of_two_scorers_are_not_mixed(filled: catalog.Catalog) -> None:
     with pytest.raises(BadInput, match="aesthetic holds scores of 2 scorers"):
         filled.select().manifest("m")
     assert filled.select(min_aesthetic=None).manifest("m").info["samples"] == 8
+
+
+def duplicates(filled: catalog.Catalog, ids: list[int], keeper: int) -> None:
+    """Make one cluster of the given images."""
+    from catalog import parts
+
+    rows = filled.sql("SELECT image_id, keeper_id, similarity, reason FROM clusters")
+    member = pl.col("image_id").is_in(ids)
+    rows = rows.with_columns(
+        keeper_id=pl.when(member).then(keeper).otherwise("keeper_id"),
+        reason=pl.when(member & (pl.col("image_id") != keeper)).then(pl.lit("embedding")).otherwise("reason"),
+    )
+    part = parts.write(filled.root, "dedup", f"dedup-{keeper}-{len(ids)}", rows)
+    filled.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+
+
+def selected(filled: catalog.Catalog, **options) -> set[int]:
+    return set(filled.select(**options).frame()["image_id"].to_list())
+
+
+def test_one_image_of_a_cluster_is_kept(filled: catalog.Catalog) -> None:
+    duplicates(filled, [1, 2, 4], keeper=2)  # 3 is too small anyway
+    assert selected(filled) == {2, 5, 7, 8, 10, 11}
+    assert selected(filled, dedup=False) == {1, 2, 4, 5, 7, 8, 10, 11}
+    steps = {row["rule"]: row for row in filled.select().funnel().iter_rows(named=True)}
+    assert (steps["dedup"]["only_this"], steps["bucket"]["left_over"]) == (2, 6)
+
+
+def test_a_keeper_that_fails_another_rule_hands_over_to_the_best_that_passes(filled: catalog.Catalog) -> None:
+    duplicates(filled, [1, 2, 3, 4], keeper=3)  # the keeper is 300x300
+    assert selected(filled) == {2, 5, 7, 8, 10, 11}  # 480x640 has more pixels than 520x520
+    assert selected(filled, where="image_id <> 2") == {1, 5, 7, 8, 10, 11}
+    assert selected(filled, min_area=None) == {3, 5, 6, 7, 8, 9, 10, 11, 12}
+    rows = filled.sql("SELECT image_id FROM judged_at_defaults WHERE keeps_dedup AND cluster_id = 3")
+    assert rows["image_id"].to_list() == [2]
+
+
+def test_a_keeper_without_a_caption_hands_over(filled: catalog.Catalog) -> None:
+    duplicates(filled, [1, 2], keeper=1)
+    assert selected(filled, captions=("dense",)) == set()
+    assert 1 in selected(filled)
+    assert filled.select(captions=("dense",)).unmeasured() == {"caption": 12}

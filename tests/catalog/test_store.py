@@ -77,6 +77,8 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         ("INSERT INTO buckets VALUES (1, 1, 'a', 1, 1)", "INSERT"),
         ("COPY images TO 'stolen.csv'", "COPY"),
         ("EXPLAIN ANALYZE COPY images TO 'stolen.csv'", "COPY"),
+        ("COPY (PIVOT images ON format USING count(*)) TO 'stolen.csv'", "MULTI"),
+        ("/* x */ -- y\nCREATE TEMP TABLE t AS PIVOT images ON format USING count(*)", "MULTI"),
         ("ATTACH 'other.duckdb'", "ATTACH"),
         ("SELECT 1; SELECT 2", "one statement"),
         ("", "one statement"),
@@ -164,3 +166,40 @@ def test_a_read_only_catalog_cannot_commit(filled: catalog.Catalog) -> None:
     reader = catalog.open(filled.root, read_only=True)
     with pytest.raises(LensError, match="read-only"):
         reader.commit("x", "y", 0, [])
+
+
+def test_a_catalog_that_lost_its_database_is_not_filled_anew(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    bucket_part(opened, "p1", [1])
+    (opened.root / "catalog.duckdb").unlink()
+    with pytest.raises(BadInput, match=r"lost its catalog\.duckdb"):
+        catalog.open(opened.root)
+
+
+def test_a_part_that_is_no_part_is_set_aside(tmp_path: Path, capsys) -> None:
+    opened = catalog.open(tmp_path / "c")
+    good = bucket_part(opened, "p1", [1])
+    (good.parent / "p0.parquet").write_bytes(b"garbage")
+    assert parts.waiting(opened.root, "bucket") == [good]
+    assert "set aside as p0.bad" in capsys.readouterr().err
+    assert (good.parent / "p0.bad").exists()
+
+
+def test_a_commit_outwaits_a_reader_that_keeps_the_file_open(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("catalog.store.WAIT_SECONDS", 0.1)
+    opened = catalog.open(tmp_path / "c")
+    code = (
+        "import duckdb, sys, time; c = duckdb.connect(sys.argv[1], read_only=True); print('open', flush=True);"
+        "time.sleep(1.5)"
+    )
+    line = [sys.executable, "-c", code, str(opened.root / "catalog.duckdb")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert opened.commit_part("bucket", bucket_part(opened, "p1", [1]), ["bucket_part"])
+
+
+def test_a_folder_name_that_is_none(tmp_path: Path) -> None:
+    for name in (tmp_path / ("x" * 300), tmp_path / "g\udcff"):
+        with pytest.raises(BadInput, match="cannot name a folder"):
+            catalog.open(name)

@@ -67,7 +67,13 @@ def test_bad_usage_is_one_line_and_exit_code_2(
         (("query", "SELECT $a", "--param", "a"), "NAME=VALUE"),
         (("why", "777"), "there is no image 777"),
         (("funnel", "--sweep", "beauty", "1", "2", "1"), "has no threshold to sweep"),
-        (("funnel", "--sweep", "aesthetic", "1", "2", "0"), "makes 0 thresholds"),
+        (("funnel", "--sweep", "aesthetic", "1", "2", "0"), "must run upwards"),
+        (("funnel", "--sweep", "aesthetic", "nan", "6", "1"), "must run upwards"),
+        (("funnel", "--sweep", "aesthetic", "1", "inf", "1"), "must run upwards"),
+        (("why", "1", "--where", "width > 1"), "leave --where out"),
+        (("query", "COPY (PIVOT images ON format USING count(*)) TO 'stolen.csv'"), "refused"),
+        (("query", "SELECT list(image_id) FROM images", "--format", "csv"), "use --format json"),
+        (("build-shards", "--name", "x" * 300, "--out", "s"), "cannot name a manifest"),
         (("score", "--models", "heavy"), "'heavy'"),
         (("score", "--only", "beauty"), "there is no score beauty"),
         (("dedup", "--threshold", "1.5"), "cosine between 0 and 1"),
@@ -161,5 +167,5 @@ def test_run_does_every_stage_and_then_nothing(command, images: Path, tmp_path: 
     again = command("lensdata", "run", images, *options)
     assert again.returncode == 0, again.stderr
     assert "ingest: 0 images added" in again.stderr
-    assert "score: 0 images scored" in again.stderr
+    assert "score: every image has its scores" in again.stderr
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "shards").iterdir()) == before

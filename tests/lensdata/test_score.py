@@ -9,11 +9,11 @@ import pytest
 
 import catalog
 from catalog import parts, pixels
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from lensdata import filters, scorers
 from lensdata.dedup import dedup
 from lensdata.ingest import ingest
-from lensdata.score import score
+from lensdata.score import Summary, score
 from tests.fakes import zoo
 from tests.helpers import picture
 
@@ -78,7 +78,7 @@ def test_values_are_the_filters_own(scored: catalog.Catalog) -> None:
 
 
 def test_nothing_is_left_to_do(scored: catalog.Catalog) -> None:
-    assert score(scored, workers=1) == 0
+    assert score(scored, workers=1).images == 0
 
 
 def test_columns_name_their_scorers(scored: catalog.Catalog) -> None:
@@ -106,10 +106,10 @@ def test_duplicates_are_found_in_what_was_scored(scored: catalog.Catalog) -> Non
 def test_only_some_metrics_and_then_the_rest(tmp_path: Path, images: Path) -> None:
     opened = catalog.open(tmp_path / "c")
     ingest(opened, [images], workers=1)
-    assert score(opened, only=("entropy",), workers=1) == 12
+    assert score(opened, only=("entropy",), workers=1).images == 12
     assert opened.sql("SELECT count(entropy_state), count(clarity_state) FROM scores").row(0) == (12, 0)
     before = opened.sql("SELECT image_id, entropy, entropy_scorer FROM scores ORDER BY ALL")
-    assert score(opened, only=CHEAP, workers=1) == 12
+    assert score(opened, only=CHEAP, workers=1).images == 12
     assert opened.sql("SELECT count(entropy_state), count(clarity_state) FROM scores").row(0) == (12, 12)
     assert opened.sql("SELECT image_id, entropy, entropy_scorer FROM scores ORDER BY ALL").equals(before)
 
@@ -124,7 +124,7 @@ def test_finished_parts_of_a_killed_job_are_committed_first(
         score(opened, only=CHEAP, workers=1)
     assert len(parts.waiting(opened.root, "score")) == 1
     monkeypatch.undo()
-    assert score(opened, only=CHEAP, workers=1) == 0  # the part was whole: nothing is computed twice
+    assert score(opened, only=CHEAP, workers=1).images == 0  # the part was whole: nothing is computed twice
     assert opened.sql("SELECT count(clarity) FROM scores").item() == 12
     assert parts.waiting(opened.root, "score") == []
 
@@ -138,10 +138,33 @@ def test_failures_are_retried_when_asked(tmp_path: Path, images: Path) -> None:
     score(opened, only=CHEAP, workers=1)
     assert opened.sql("SELECT status FROM images WHERE uri LIKE '%0003.jpg'").item() == "missing"
     victim.write_bytes(data)
-    assert score(opened, only=CHEAP, workers=1) == 0
-    assert score(opened, only=CHEAP, retry_failed=True, workers=1) == 1
+    assert score(opened, only=CHEAP, workers=1).images == 0
+    assert score(opened, only=CHEAP, retry_failed=True, workers=1).images == 1
     assert opened.sql("SELECT status FROM images WHERE uri LIKE '%0003.jpg'").item() == "ok"
     assert opened.sql("SELECT count(clarity) FROM scores").item() == 12
+
+
+def test_if_every_file_is_gone_the_job_fails_and_says_so(tmp_path: Path, images: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    ingest(opened, [images], workers=1)
+    images.rename(tmp_path / "away")
+    with pytest.raises(LensError, match="none of 12 images could be read"):
+        score(opened, only=CHEAP, workers=1)
+    (tmp_path / "away").rename(images)
+    assert score(opened, only=CHEAP, retry_failed=True, workers=1) == Summary(12, 0)
+
+
+def test_a_file_that_changed_is_not_scored_under_its_old_name(tmp_path: Path, images: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    ingest(opened, [images], workers=1)
+    victim = images / "picture-0000.png"
+    data = bytearray(victim.read_bytes())
+    data[-20] ^= 1
+    victim.write_bytes(bytes(data))
+    assert score(opened, only=CHEAP, workers=1) == Summary(12, 1)
+    status, reason = opened.sql("SELECT status, status_reason FROM images WHERE image_id = 1").row(0)
+    assert status == "missing"
+    assert "has changed" in reason
 
 
 def test_unknown_names_are_refused() -> None:

@@ -193,7 +193,7 @@ def test_thumbnails_are_small_jpegs(page: str) -> None:
 def test_funnel_is_the_selections(scored: Catalog, page: str) -> None:
     found = rows_of(page, "funnel")
     expected = scored.select().funnel()
-    assert len(found) == len(expected) == 9
+    assert len(found) == len(expected) == 11
     for cells, row in zip(found, expected.iter_rows(named=True), strict=True):
         shown = [cells[0], *(int(cell.replace(",", "")) for cell in cells[1:5])]
         assert shown == [row["rule"], row["left_over"], row["dropped"], row["only_this"], row["unmeasured"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import catalog
 from catalog import manifest
 from catalog.errors import BadInput, LensError
 from lensdata.shards import build, verify
+from lensdata.shards.builder import _claim
 
 
 def made(opened: catalog.Catalog, out: Path, **options) -> manifest.Manifest:
@@ -181,3 +183,29 @@ def test_training_refuses_a_cut_shard(filled: catalog.Catalog, tmp_path: Path) -
     cut_at_a_member(out / "512x512-png-000000.tar")
     with pytest.raises(BadInput, match=r"512x512-png-000000\.tar has"):
         manifest.load(out)
+
+
+def test_a_second_build_of_the_same_folder_leaves_the_first_alone(
+    filled: catalog.Catalog, tmp_path: Path
+) -> None:
+    chosen = filled.select().manifest("train")
+    scrap = tmp_path / "s" / "512x512-png-000000.tar.1.tmp"
+    with filled.job("build-shards"):
+        scrap.parent.mkdir()
+        scrap.write_bytes(b"under way")
+        with pytest.raises(BadInput, match="being filled by `build-shards`"):
+            build(filled, chosen, tmp_path / "s", workers=1)
+        assert scrap.exists()
+    shutil.copytree(filled.root, tmp_path / "other")
+    other = catalog.open(tmp_path / "other")
+    with _claim(tmp_path / "s"), pytest.raises(BadInput, match="being filled by another build"):
+        build(other, chosen, tmp_path / "s", workers=1)
+    assert build(other, chosen, tmp_path / "s", workers=1).samples == 8
+    assert not scrap.exists()
+
+
+def test_builds_of_other_sizes_are_told_apart(filled: catalog.Catalog, tmp_path: Path) -> None:
+    made(filled, tmp_path / "a", shard_samples=1)
+    made(filled, tmp_path / "b", shard_samples=2)
+    rows = filled.sql("SELECT build, sum(samples) AS n FROM shards GROUP BY build")
+    assert rows["n"].to_list() == [8, 8]
