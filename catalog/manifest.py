@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from catalog.select import Selection
 
 FORMAT = "lens-manifest/1"
-REQUIRED = {"name", "fingerprint", "virtual", "samples", "shards", "buckets"}
+REQUIRED = {
+    "name",
+    "fingerprint",
+    "virtual",
+    "samples",
+    "samples_file",
+    "samples_sha256",
+    "shards",
+    "buckets",
+}
 BLOCK = 512  # bytes of a tar block
 SCORES = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
 
@@ -68,42 +77,44 @@ class Manifest:
     def virtual(self) -> bool:
         return bool(self.info["virtual"])
 
+    @property
+    def samples_path(self) -> Path:
+        return self.root / self.info["samples_file"]
+
     @cached_property
     def samples(self) -> pl.DataFrame:
+        path = self.samples_path
         try:
-            frame = pl.read_parquet(self.root / "samples.parquet")
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            frame = pl.read_parquet(path)
         except (OSError, pl.exceptions.PolarsError) as error:
+            raise BadInput(f"{path} cannot be read ({error}); build the shards again") from None
+        if digest != self.info["samples_sha256"] or len(frame) != self.info["samples"]:
             raise BadInput(
-                f"{self.root / 'samples.parquet'} cannot be read ({error}); build the shards again"
-            ) from None
-        if len(frame) != self.info["samples"]:
-            raise BadInput(
-                f"{self.root}: manifest.json promises {self.info['samples']} samples and samples.parquet lists "
-                f"{len(frame)}; build the shards again"
+                f"{path} is not the one that manifest.json was written with; build the shards again"
             )
         return frame
 
     def read(self, row: int) -> Sample:
         """The sample of a row of `samples`. Raises SampleError if its bytes are not there or not the right ones."""
         entry = self.samples.row(row, named=True)
+        image_id, where = entry["image_id"], entry["uri"] if self.virtual else entry["shard"]
         if self.virtual:
-            image = _range(entry["uri"], entry["offset"], entry["length"], entry["image_id"])
-            if hashlib.sha256(image).hexdigest() != entry["sha256"]:
-                raise SampleError(
-                    f"image {entry['image_id']}: {entry['uri']} has changed since it was ingested"
-                )
-            return Sample(entry["image_id"], image, entry["caption"], entry["brief"], sample_meta(entry))
-        data = _range(str(self.root / entry["shard"]), entry["offset"], entry["length"], entry["image_id"])
-        members = dict(_members(data, entry["image_id"]))
-        try:
-            meta = json.loads(members["json"])
-            return Sample(
-                entry["image_id"], members[entry["ext"]], members["txt"].decode(), meta["brief"] or None, meta
-            )
-        except (KeyError, ValueError) as error:
-            raise SampleError(
-                f"image {entry['image_id']}: {entry['shard']} does not hold it whole ({error})"
-            ) from None
+            image = _range(where, entry["offset"], entry["length"], image_id)
+            caption, brief, meta = entry["caption"], entry["brief"], sample_meta(entry)
+        else:
+            data = _range(str(self.root / where), entry["offset"], entry["length"], image_id)
+            members = dict(_members(data, image_id))
+            try:
+                image, caption = members[entry["ext"]], members["txt"].decode()
+                meta = json.loads(members["json"])
+                brief = meta["brief"] or None
+            except (KeyError, ValueError, TypeError) as error:
+                raise SampleError(f"image {image_id}: {where} does not hold it whole ({error})") from None
+        if hashlib.sha256(image).hexdigest() != entry["sha256"]:
+            raise SampleError(f"image {image_id}: {where} does not hold the bytes that the manifest names")
+        return Sample(image_id, image, caption, brief, meta)
 
 
 def load(path: str | Path, check_sizes: bool = True) -> Manifest:
@@ -131,6 +142,10 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
     missing = REQUIRED - info.keys()
     if missing:
         raise BadInput(f"{root / 'manifest.json'} lacks {', '.join(sorted(missing))}; build the shards again")
+    names = [info["samples_file"], *(shard["name"] for shard in info["shards"])]
+    outside = [name for name in names if Path(name).name != name]
+    if outside:
+        raise BadInput(f"{root / 'manifest.json'} names a file outside its folder: {outside[0]}")
     for shard in info["shards"] if check_sizes else []:
         tar = root / shard["name"]
         size = tar.stat().st_size if tar.is_file() else None
@@ -153,11 +168,11 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             f"finish with `lensdata score` or switch the rule off with `none`"
         )
     version = catalog.version
-    rows = _with_captions(selection.frame(), selection.captions)
+    rows = select_rows(selection)
     if rows.is_empty():
         raise BadInput(f"nothing is selected: {selection.explain_empty()}")
     samples = _in_order(rows)
-    fingerprint = _fingerprint(samples)
+    fingerprint = fingerprint_of(samples)
     name = name or fingerprint[:12]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
@@ -187,20 +202,24 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             "buckets": bucket_counts(samples),
             "shards": [],
         }
-        write(folder, info, samples)
-        kept = Manifest(folder, info)
+        kept = write(folder, info, samples)
     # Also for one that is there already: a kill may have come between its files and its row.
     catalog.commit("manifest", f"manifest-{name}", len(samples), [("manifest_add", record)])
     return kept
 
 
-def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> None:
+def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> Manifest:
     """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete."""
     folder.mkdir(parents=True, exist_ok=True)
-    with parts.atomic(folder / "samples.parquet") as file:
+    info = {"samples_file": "samples.parquet", **info}
+    path = folder / info["samples_file"]
+    with parts.atomic(path) as file:
         samples.write_parquet(file, compression="zstd")
+    with path.open("rb") as file:
+        info = {**info, "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     parts.write_bytes(folder / "manifest.json", text.encode())
+    return Manifest(folder, info)
 
 
 def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
@@ -236,8 +255,9 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_captions(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
-    """The rows with their bucket's name and the style of their caption."""
+def select_rows(selection: Selection) -> pl.DataFrame:
+    """What a selection selects, with each row's bucket name and the style of its caption."""
+    rows, styles = selection.frame(), selection.captions
     style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
     bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
     return rows.with_columns(caption_style=style, bucket=bucket)
@@ -268,7 +288,7 @@ def _mix(ids: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _fingerprint(samples: pl.DataFrame) -> str:
+def fingerprint_of(samples: pl.DataFrame) -> str:
     """sha256 of identity, bucket and captions in order; not of where the bytes lie, nor of their scores."""
     digest = hashlib.sha256()
     columns = samples.select("image_id", "sha256", "bucket", "caption", "brief")

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from catalog.console import emit_json, run_command, say
+from catalog.console import run_command, say
 from catalog.errors import BadInput
-from lensdata.cli_options import json_option, selection_options, workers_option
-
-FOLDER = click.Path(path_type=Path)
+from lensdata import cli_ask, cli_shards
+from lensdata.cli_options import (
+    FOLDER,
+    existing,
+    json_option,
+    selection_options,
+    tell,
+    workers_option,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,23 +50,35 @@ def main() -> None:
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source, kept with each image."
 )
+@click.option(
+    "--image-column", default="image", show_default=True,
+    help="Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
+)  # fmt: skip
+@click.option("--text-column", help="Where a table has their texts.  [default: text or caption]")
 @workers_option
 @json_option
 @click.pass_obj
-def ingest(root: Path, sources: tuple[Path, ...], source: str, workers: int | None, as_json: bool) -> None:
-    """Add the images of folders (with .txt/.json sidecars) and WebDataset tars that are not in the catalog yet.
+def ingest(
+    root: Path, sources: tuple[Path, ...], source: str, image_column: str, text_column: str | None,
+    workers: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables and saved
+    Hugging Face datasets that are not in the catalog yet.
+
+    What has changed since, or failed before, is read again and keeps its id.
 
     \b
-    Example: lensdata ingest ~/Pictures crawl/00000.tar --source public-real
+    Example: lensdata ingest ~/Pictures crawl/00000.tar laion.parquet --image-column jpg
     """
     import catalog
     from lensdata.ingest import ingest as stage
-    from lensdata.sources import require
+    from lensdata.sources import Columns, require
 
-    require(list(sources))  # before a catalog is made for nothing
+    columns = Columns(image_column, text_column)
+    require(list(sources), columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
-    added = stage(opened, list(sources), source, workers)
-    _tell(as_json, {"added": added}, f"{added} images added to {opened.root}")
+    done = stage(opened, list(sources), source, workers, columns)
+    tell(as_json, asdict(done), f"{done} in {opened.root}")
 
 
 @lensdata.command("render-text")
@@ -99,9 +118,9 @@ def render_text(
         say(f"render-text: no {script} text: {reason}")
     for index, reason in summary.failed.items():
         say(f"render-text: picture {index} could not be made: {reason}")
-    added = stage(opened, [folder], "text-synthetic")
+    added = stage(opened, [folder], "text-synthetic").added
     value = {"rendered": summary.made, "failed": len(summary.failed), "added": added, "out": str(folder)}
-    _tell(as_json, value, f"{summary.made} pictures rendered to {folder}, {added} added to the catalog")
+    tell(as_json, value, f"{summary.made} pictures rendered to {folder}, {added} added to the catalog")
 
 
 @lensdata.command()
@@ -123,8 +142,8 @@ def score(
     """
     from lensdata.score import score as stage
 
-    done = stage(_existing(root), tier, only, retry_failed, workers)
-    _tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
+    done = stage(existing(root), tier, only, retry_failed, workers)
+    tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
 
 
 @lensdata.command()
@@ -143,12 +162,12 @@ def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json:
     """
     from lensdata.dedup import dedup as stage
 
-    found = stage(_existing(root), threshold, tier, workers)
+    found = stage(existing(root), threshold, tier, workers)
     if found is None:
-        _tell(as_json, {"changed": False}, "nothing has changed since the last dedup")
+        tell(as_json, {"changed": False}, "nothing has changed since the last dedup")
         return
     value = {"images": found.images, "exact": found.exact, "near": found.near, "kept": found.kept}
-    _tell(
+    tell(
         as_json,
         value,
         f"{found.kept} of {found.images} images kept; {found.exact} byte copies, {found.near} near-duplicates",
@@ -176,8 +195,8 @@ def caption(root: Path, style: str, from_names: bool, retry_failed: bool, as_jso
     from lensdata.caption import caption as stage
     from lensdata.caption import from_source
 
-    done, failed = stage(_existing(root), from_source(from_names), retry_failed)
-    _tell(
+    done, failed = stage(existing(root), from_source(from_names), retry_failed)
+    tell(
         as_json,
         {"style": style, "captioned": done, "failed": failed},
         f"{done} captions ({style}); {failed} images without",
@@ -195,203 +214,8 @@ def bucket(root: Path, as_json: bool) -> None:
     """
     from lensdata.bucket import bucket as stage
 
-    done = stage(_existing(root))
-    _tell(as_json, {"assigned": done}, f"{done} images assigned to buckets")
-
-
-@lensdata.command()
-@click.argument("text", metavar="SQL|NAME", required=False)
-@click.option(
-    "--format",
-    "form",
-    default="table",
-    show_default=True,
-    type=click.Choice(["table", "csv", "json", "parquet"]),
-)
-@click.option(
-    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value of $NAME in the query (repeatable)."
-)
-@click.pass_obj
-def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> None:
-    """Run a read-only SQL statement or a named query; without one, list the named queries.
-
-    \b
-    Examples:
-      lensdata query "SELECT source, count(*) FROM images GROUP BY source"
-      lensdata query buckets --format csv
-    """
-    from lensdata.query import list_queries, run_query
-
-    if text is None:
-        list_queries()
-    else:
-        run_query(_reader(root), text, form, params)
-
-
-@lensdata.command()
-@selection_options
-@click.option(
-    "--sweep", nargs=4, metavar="SCORE FROM TO STEP", help="Instead: what is left at a series of thresholds."
-)
-@json_option
-@click.pass_obj
-def funnel(
-    root: Path, selection: dict[str, Any], sweep: tuple[str, str, str, str] | None, as_json: bool
-) -> None:
-    """What each filter keeps, drops, and drops alone.
-
-    \b
-    Example: lensdata funnel --min-aesthetic 4
-    """
-    from lensdata.funnel import print_table, sweep_table
-
-    chosen = _reader(root).select(**selection)
-    if selection["where"]:
-        raise BadInput("funnel judges the thresholds alone; leave --where out")
-    rows = sweep_table(chosen, *sweep) if sweep else chosen.funnel()
-    if as_json:
-        emit_json(rows.to_dicts())
-    else:
-        print_table(rows)
-
-
-@lensdata.command()
-@click.argument("image_id", type=int)
-@selection_options
-@json_option
-@click.pass_obj
-def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> None:
-    """Every rule's verdict on one image: value, threshold, scorer.
-
-    \b
-    Example: lensdata why 42
-    """
-    from lensdata.funnel import print_why
-    from lensdata.funnel import why as explain
-
-    if selection["where"]:
-        raise BadInput("why judges the rules; leave --where out")
-    found = explain(_reader(root).select(**selection), image_id)
-    if as_json:
-        emit_json(found)
-    else:
-        print_why(found)
-
-
-@lensdata.command("build-shards")
-@click.option(
-    "--out",
-    required=True,
-    type=FOLDER,
-    help="Folder for the shards; new, or an unfinished build of the same.",
-)
-@click.option("--name", help="Name of the manifest.  [default: from its content]")
-@selection_options
-@click.option("--virtual", is_flag=True, help="Write the manifest alone; training reads the original files.")
-@click.option(
-    "--shard-samples",
-    default=1000,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Most samples in a shard.",
-)
-@click.option(
-    "--shard-mb",
-    default=256,
-    show_default=True,
-    type=click.IntRange(1),
-    help="About the most megabytes in a shard.",
-)
-@workers_option
-@json_option
-@click.pass_obj
-def build_shards(
-    root: Path, out: Path, name: str | None, selection: dict[str, Any], virtual: bool, shard_samples: int,
-    shard_mb: int, workers: int | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Select images by thresholds, fix the choice in a manifest, and write it as WebDataset tars.
-
-    A threshold of `none` switches a filter off; an image without a score does not pass that score's filter.
-
-    \b
-    Example: lensdata build-shards --min-aesthetic 3 --out shards
-    """
-    import catalog
-    from lensdata.shards import build
-
-    _reader(root)
-    opened = catalog.open(root)
-    chosen = opened.select(**selection)
-    made = build(
-        opened, chosen.manifest(name), out.absolute(), virtual, shard_samples, shard_mb * 2**20, workers
-    )
-    value = {
-        "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
-        "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped,
-        "unmeasured": made.manifest.info["unmeasured"],
-        "reused": made.reused, "out": str(made.manifest.root),
-    }  # fmt: skip
-    what = "were there already" if made.reused else "written"
-    _tell(
-        as_json,
-        value,
-        f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})",
-    )
-    for rule, count in made.manifest.info["unmeasured"].items():
-        stage = rule if rule in ("dedup", "caption", "bucket") else "score"
-        say(
-            f"build-shards: {count} readable images have no {rule} result, so they were left out (lensdata {stage})"
-        )
-    if made.dropped:
-        say(
-            f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"
-        )
-
-
-@lensdata.command("verify-shards")
-@click.argument("folder", type=FOLDER)
-@json_option
-def verify_shards(folder: Path, as_json: bool) -> int:
-    """Check shards against their manifest: sizes, checksums, counts, keys. Exit code 1 if anything is wrong.
-
-    \b
-    Example: lensdata verify-shards shards
-    """
-    from lensdata.shards import verify
-
-    faults = list(verify(folder))
-    if as_json:
-        emit_json({"ok": not faults, "faults": faults})
-    else:
-        for fault in faults:
-            click.echo(fault)
-        click.echo(
-            f"{folder}: {len(faults)} faults"
-            if faults
-            else f"{folder}: every shard is what the manifest says"
-        )
-    return 1 if faults else 0
-
-
-@lensdata.command()
-@click.option("--out", required=True, type=FOLDER, help="The HTML file to write.")
-@selection_options
-@click.option(
-    "--thumbs", default=12, show_default=True, type=click.IntRange(0), help="Pictures per contact sheet."
-)
-@click.pass_obj
-def report(root: Path, out: Path, selection: dict[str, Any], thumbs: int) -> None:
-    """One self-contained HTML file: funnel, histograms, images at each threshold, duplicates, buckets.
-
-    \b
-    Example: lensdata report --out report.html
-    """
-    from lensdata.report import report as stage
-
-    opened = _reader(root)
-    made = stage(opened, out.absolute(), opened.select(**selection), thumbs)
-    unread = f"; {made.unreadable} pictures could not be read" if made.unreadable else ""
-    click.echo(f"report on {made.images} images written to {made.path} ({made.bytes / 1e6:.1f} MB{unread})")
+    done = stage(existing(root))
+    tell(as_json, {"assigned": done}, f"{done} images assigned to buckets")
 
 
 @lensdata.command()
@@ -434,22 +258,5 @@ def migrate(root: Path) -> None:
     click.echo(f"{catalog.open(root).root} is up to date")
 
 
-def _reader(root: Path) -> Any:
-    import catalog
-
-    return catalog.open(root, read_only=True)
-
-
-def _existing(root: Path) -> Any:
-    """The catalog for writing; unlike `ingest`, the other stages never make a new one."""
-    import catalog
-
-    catalog.open(root, read_only=True)
-    return catalog.open(root)
-
-
-def _tell(as_json: bool, value: dict[str, Any], text: str) -> None:
-    if as_json:
-        emit_json(value)
-    else:
-        click.echo(text)
+for command in (*cli_ask.COMMANDS, *cli_shards.COMMANDS):
+    lensdata.add_command(command)

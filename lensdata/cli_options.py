@@ -1,14 +1,18 @@
-"""Options that several subcommands share."""
+"""What the subcommands share: options, the opening of the catalog, the telling of results."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from catalog.console import emit_json
+
+FOLDER = click.Path(path_type=Path)
 HELP = {
     "min_area": "Fewest pixels (width x height).",
     "max_nsfw": "Highest NSFW probability.",
@@ -77,3 +81,26 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 workers_option = click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def reader(root: Path) -> Any:
+    """The catalog for reading."""
+    import catalog
+
+    return catalog.open(root, read_only=True)
+
+
+def existing(root: Path) -> Any:
+    """The catalog for writing; unlike `ingest`, the other stages never make a new one."""
+    import catalog
+
+    catalog.open(root, read_only=True)
+    return catalog.open(root)
+
+
+def tell(as_json: bool, value: dict[str, Any], text: str) -> None:
+    """Print a result for a program or for a person."""
+    if as_json:
+        emit_json(value)
+    else:
+        click.echo(text)

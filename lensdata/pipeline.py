@@ -34,7 +34,7 @@ def run_all(
     opened = catalog.open(root)
     started = time.monotonic()
     if sources:
-        say(f"ingest: {ingest(opened, sources, source, workers)} images added")
+        say(f"ingest: {ingest(opened, sources, source, workers)}")
     say(f"score: {score(opened, workers=workers)}")
     found = dedup(opened, workers=workers)
     say(

@@ -19,6 +19,7 @@ from catalog.console import Progress
 from catalog.errors import LensError
 from catalog.store import Catalog
 from lensdata import engine, filters, scorers
+from lensdata.vectors import save_vectors, thumbnail
 
 PART_IMAGES = 128
 BATCH_IMAGES = 16  # through the models at once
@@ -117,7 +118,7 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
     models = _models(frozenset(learned)) if learned else None
     _one_thread()
     rows: list[dict[str, Any]] = []
-    vectors: list[np.ndarray] = []
+    vectors: list[tuple[np.ndarray, np.ndarray]] = []  # each with its thumbnail
     batch: list[tuple[dict[str, Any], np.ndarray]] = []
     for index, item in enumerate(task.items):
         row: dict[str, Any] = {"image_id": item["image_id"], "embedding_model": settings["embedding"]}
@@ -138,10 +139,7 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
         for metric in wanted:
             row[f"{metric}_scorer"] = settings["scorers"][metric]
     if vectors:
-        folder = settings["root"] / "embeddings" / settings["embedding"]
-        folder.mkdir(parents=True, exist_ok=True)
-        with parts.atomic(folder / f"{task.part_id}.npy") as file:
-            np.save(file, np.stack(vectors).astype(np.float16))
+        save_vectors(settings["root"] / "embeddings" / settings["embedding"], task.part_id, vectors)
     frame = pl.DataFrame(rows, schema=part_schema(), orient="row")
     part = parts.write(settings["root"], "score", task.part_id, frame)
     return part, frame["status"].is_in(pixels.FAILURES).sum()
@@ -182,17 +180,20 @@ def _reduced(rgb: np.ndarray) -> np.ndarray:
 
 
 def _run_models(
-    models: Any, batch: list[tuple[dict[str, Any], np.ndarray]], vectors: list[np.ndarray], wanted: set[str]
+    models: Any,
+    batch: list[tuple[dict[str, Any], np.ndarray]],
+    vectors: list[tuple[np.ndarray, np.ndarray]],
+    wanted: set[str],
 ) -> None:
     found = models.run([rgb for _, rgb in batch])
-    for n, (row, _) in enumerate(batch):
+    for n, (row, rgb) in enumerate(batch):
         for metric in wanted - set(CHEAP):
             _set(row, metric, float(found[metric][n]))
         if scorers.EMBEDDING in found:
             vector = found[scorers.EMBEDDING][n]
             if np.isfinite(vector).all():
                 row["embedding_row"] = len(vectors)
-                vectors.append(vector)
+                vectors.append((vector, thumbnail(rgb)))
             else:
                 row["embedding_row"], row["embedding_error"] = (
                     -1,

@@ -11,7 +11,7 @@ from lensmodel.nn import LensTransformer
 from lensmodel.text import EncoderConfig
 
 if TYPE_CHECKING:
-    from lensmodel.presets import Settings
+    from lensmodel.settings import Settings
 
 
 def latents(settings: Settings) -> PixelLatents:

@@ -2,7 +2,8 @@
 
     model/, ema/           diffusers folders (config.json and safetensors) of the raw and the averaged weights
     optimizer.safetensors  AdamW's moments by parameter number
-    state.json             step, plan position, settings, encoder with its template, latents, data fingerprint
+    state.json             step, plan position, settings, encoder with its template, latents, data fingerprint,
+                           sha256 of every other file, numbers of the parameters that have moments
 
 Noise, times, crops and caption dropout are functions of (seed, plan position), so there is no generator to
 save: the position in state.json is the state of every random choice.
@@ -11,6 +12,7 @@ save: the position in state.json is the state of every random choice.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import re
 import shutil
@@ -19,12 +21,33 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 
+from catalog.buckets import BY_NAME
 from catalog.errors import BadInput, LensError
 from catalog.parts import fsync_folder
+from lensmodel.runlog import finite
 
-FORMAT = "lens-checkpoint/1"
+FORMAT = "lens-checkpoint/2"
+REMEDY = "delete this checkpoint to resume from the one before"
+_FIELDS: dict[str, Any] = {  # what state.json must hold, and its JSON type
+    "step": int,
+    "position": int,
+    "segments": list,
+    "skipped": int,
+    "train_seconds": int | float,
+    "first_validation": int | float | None,
+    "last_validation": int | float | None,
+    "settings": dict,
+    "encoder": dict,
+    "latents": dict,
+    "main_bucket": str,
+    "manifest": dict,
+    "files": dict,
+    "moments": list,
+}
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+_SEGMENT = {"step", "position", "width"}
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 
 
@@ -43,23 +66,53 @@ def find(path: Path) -> Path:
     checkpoints = numbered(path)
     if checkpoints:
         return checkpoints[-1][1]
-    what = "has no checkpoint in it" if path.is_dir() else "does not exist"
+    what = "has no checkpoint in it" if path.is_dir() else "is a file" if path.exists() else "does not exist"
     raise BadInput(
         f"{path} {what}; give the --out folder of `lensmodel train` or one of its checkpoint-* folders"
     )
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What state.json says. Raises BadInput if it is damaged or of another version."""
+    """What state.json says. Raises BadInput if it is damaged, incomplete or of another version."""
     file = checkpoint / "state.json"
     try:
         state = json.loads(file.read_text())
         found = state["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{file} cannot be read ({error}); use another checkpoint") from None
+        raise BadInput(f"{file} cannot be read ({error}); {REMEDY}") from None
     if found != FORMAT:
         raise BadInput(f"{checkpoint} is a {found!r} checkpoint and this version reads {FORMAT!r}")
+    for key, kind in _FIELDS.items():
+        if key not in state or not isinstance(state[key], kind):
+            raise BadInput(f"{file} {'has a damaged' if key in state else 'lacks'} {key!r}; {REMEDY}")
+    if not state["segments"] or any(
+        not isinstance(s, dict) or s.keys() != _SEGMENT or any(type(n) is not int for n in s.values())
+        for s in state["segments"]
+    ):
+        raise BadInput(f"{file} has a damaged 'segments'; {REMEDY}")
+    if state["main_bucket"] not in BY_NAME:
+        raise BadInput(f"{file} names the bucket {state['main_bucket']!r}, which there is not; {REMEDY}")
+    if not all(isinstance(state["manifest"].get(key), str) for key in ("name", "fingerprint")):
+        raise BadInput(f"{file} has a damaged 'manifest'; {REMEDY}")
     return state
+
+
+def verify(checkpoint: Path, state: dict[str, Any], below: str = "") -> None:
+    """Compare the files of a checkpoint (those in its folder `below`) with what was saved.
+
+    Raises BadInput that names a file which is missing or whose sha256 is another.
+    """
+    for name, wanted in state["files"].items():
+        if not name.startswith(below):
+            continue
+        file = checkpoint / name
+        try:
+            with file.open("rb") as f:
+                found = hashlib.file_digest(f, "sha256").hexdigest()
+        except OSError as error:
+            raise BadInput(f"{file} cannot be read ({error.strerror}); {REMEDY}") from None
+        if found != wanted:
+            raise BadInput(f"{file} is damaged: it is not what was saved; {REMEDY}")
 
 
 def save_checkpoint(
@@ -68,9 +121,9 @@ def save_checkpoint(
     models: dict[str, Any],
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
-    keep: int,
+    keep: int | None,
 ) -> Path:
-    """Write RUN/checkpoint-STEP and then delete all but the newest `keep`. `models`: folder name ->
+    """Write RUN/checkpoint-STEP and then delete all but the newest `keep` (None: none). `models`: folder name ->
     ModelMixin.
 
     Raises LensError (and leaves every earlier checkpoint as it was) if the disk is full.
@@ -82,9 +135,16 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
         for name, model in models.items():
             model.save_pretrained(temporary / name)
-        (temporary / "optimizer.safetensors").write_bytes(_optimizer_bytes(optimizer))
-        text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
-        (temporary / "state.json").write_text(text)
+        moments = _moments(optimizer)
+        save_file(moments, temporary / "optimizer.safetensors")
+        files = {}
+        for file in sorted(f for f in temporary.rglob("*") if f.is_file()):
+            with file.open("rb") as f:
+                name = file.relative_to(temporary).as_posix()
+                files[name] = hashlib.file_digest(f, "sha256").hexdigest()
+        numbers = sorted({int(key.partition(".")[0]) for key in moments})
+        whole = {"format": FORMAT, "step": step, **state, "files": files, "moments": numbers}
+        (temporary / "state.json").write_text(json.dumps(finite(whole), indent=1, allow_nan=False))
         for file in sorted(temporary.rglob("*"), reverse=True):
             fsync_folder(file)  # an fsync by path: files and folders alike
         fsync_folder(temporary)
@@ -99,8 +159,9 @@ def save_checkpoint(
         raise LensError(
             f"could not save {final}: {why}; earlier checkpoints are intact; make room and use --resume"
         ) from error
-    for _, old in numbered(run)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+    if keep is not None:
+        for _, old in numbered(run)[:-keep]:
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
@@ -110,24 +171,37 @@ def sweep(run: Path) -> None:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _optimizer_bytes(optimizer: torch.optim.Optimizer) -> bytes:
-    tensors = {
+def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    return {
         f"{number}.{name}": value.detach().cpu().contiguous()
         for number, entries in optimizer.state_dict()["state"].items()
         for name, value in entries.items()
     }
-    return save(tensors)
 
 
-def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Put the saved moments back; learning rates and other options stay those of `optimizer`."""
+def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, numbers: list[int]) -> None:
+    """Put the saved moments back; learning rates and other options stay those of `optimizer`.
+
+    `numbers`: the parameters that had moments when the checkpoint was saved (one that never got a gradient has none).
+    Raises BadInput unless exactly these have them, in the shapes of their parameters.
+    """
     file = checkpoint / "optimizer.safetensors"
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
+        raise BadInput(f"{file} cannot be read ({error}); {REMEDY}") from None
+    shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
+    wanted = {
+        f"{number}.{name}": shapes.get(number) if name != "step" else torch.Size()
+        for number in numbers
+        for name in MOMENTS
+    }
+    found = {key: value.shape for key, value in tensors.items()}
+    if found != wanted:
+        wrong = min(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
         raise BadInput(
-            f"{file} cannot be read ({error}); delete this checkpoint to resume from the one before"
-        ) from None
+            f"{file} does not fit the model: {wrong} is missing, extra or of another shape; {REMEDY}"
+        )
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
 
 import click
 
-from catalog.console import emit_json, run_command
+from catalog.console import emit_json, run_command, say
 from catalog.errors import BadInput
 
 # Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.
@@ -75,9 +76,13 @@ def train(
     intervals and at the end. Kill it at any time: the same command with --resume continues to the very same
     weights (on a CPU bit for bit). With several processes: torchrun --nproc-per-node 8 -m lensmodel train ...
 
+    A finished run goes on with --resume and a higher max_steps. With schedule=linear (mini) that stretches the
+    schedule to the new end, so the learning rate jumps up and the run is not the one that this max_steps from the
+    start would be; the log says so.
+
     \b
     Example:
-      lensmodel train --shards shards --preset mini --out run max_steps=1000
+      lensmodel train --shards shards --preset mini --out run max_steps=2000
       lensmodel train --shards shards --preset mini --out run --resume max_steps=2000
     """
     from lensmodel import presets
@@ -102,11 +107,16 @@ def train(
     from lensmodel import distributed
     from lensmodel.trainer import Trainer
 
+    main = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once a process
     try:
         summary = Trainer(data, settings, out, resume).run()
+    except KeyboardInterrupt:
+        if main:
+            say("lensmodel: interrupted; go on with --resume")
+        raise click.exceptions.Exit(130) from None
     finally:
         distributed.stop()
-    if as_json:
+    if as_json and main:
         emit_json(summary)
 
 
@@ -128,7 +138,7 @@ def train(
 @click.option(
     "--width",
     type=click.IntRange(16, 8192),
-    help="In bucket pixels (mini draws at a 16th). Default: the run's main bucket.",
+    help="In bucket pixels (mini draws at a 16th): a bucket's size or multiples of 128; default: the main bucket's.",
 )
 @click.option("--height", type=click.IntRange(16, 8192), help="As --width.")
 @click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True, help="Sampling steps.")
@@ -157,19 +167,29 @@ def draw(
 ) -> None:  # fmt: skip
     """Draw pictures from prompts with a trained checkpoint: one PNG each, and grid.png with all of them.
 
+    A picture's name holds a digest of all that decides it, so only the same picture is overwritten; grid.png is
+    always that of the last call. Prompt, seed, size, steps, guidance, method and checkpoint stand inside each PNG.
+
     \b
     Example:
       lensmodel sample --checkpoint run --prompt "a red balloon" --prompt "a tree" --count 4 --out samples
     """
-    if not checkpoint.exists():
-        raise BadInput(
-            f"--checkpoint {checkpoint} does not exist; give the --out folder of `lensmodel train`"
-        )
+    if not math.isfinite(guidance):
+        raise BadInput(f"--guidance {guidance} is no finite number")
+    for prompt in prompts:
+        if any("\ud800" <= c <= "\udfff" for c in prompt):
+            raise BadInput(f"--prompt {prompt!a} is not valid UTF-8")
+    if not checkpoint.is_dir():
+        what = "is a file" if checkpoint.exists() else "does not exist"
+        raise BadInput(f"--checkpoint {checkpoint} {what}; give the --out folder of `lensmodel train`")
     from lensmodel import generate
 
+    unique = list(dict.fromkeys(prompts))  # equal prompts draw equal pictures
     options = generate.Options(width, height, steps, guidance, seed, count, method)
+    generate.make_folder(out)
     generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder)
-    paths = generate.write(prompts, generator.draw(prompts, options), options, out)
+    pictures = generator.draw(unique, options)
+    paths = generate.write(unique, pictures, count, generator.about(options), out)
     if as_json:
         emit_json(
             {
@@ -194,12 +214,13 @@ def show_presets(name: str | None, as_json: bool) -> None:
       lensmodel presets mini
     """
     from lensmodel import presets
+    from lensmodel.settings import plain
 
     if name is None:
         names = sorted(presets.PRESETS)
         emit_json(names) if as_json else click.echo("\n".join(names))
         return
-    fields = presets.plain(presets.build(name))
+    fields = plain(presets.build(name))
     if as_json:
         emit_json(fields)
         return

@@ -1,15 +1,20 @@
-"""One process or several (torchrun): rank, device and the three collective operations that training needs."""
+"""One process or several (torchrun): rank, device and the collective operations that training needs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
+
+WAIT = timedelta(days=7)  # encoding the captions of millions of images takes one rank hours
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,35 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
+    waiting: Any = None  # the process group of waits that may be long
 
     @property
     def main(self) -> bool:
         return self.rank == 0
 
-    def barrier(self) -> None:
-        if self.world > 1:
-            dist.barrier()
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Rank 0 runs the block while the others wait, then they do.
+
+        If it fails on rank 0, which says why, the others leave without a word (SystemExit).
+        """
+        if self.world == 1:
+            yield
+            return
+        outcome: list[int | None] = [None]
+        if self.main:
+            try:
+                yield
+            except BaseException as error:
+                outcome = [error.exit_code if isinstance(error, LensError) else 1]
+                raise
+            finally:
+                dist.broadcast_object_list(outcome, 0, self.waiting)
+        else:
+            dist.broadcast_object_list(outcome, 0, self.waiting)
+            if outcome[0] is not None:
+                raise SystemExit(outcome[0])
+            yield
 
     def sum(self, values: list[float]) -> list[float]:
         """Each value summed over the ranks."""
@@ -52,20 +78,28 @@ class Ranks:
             gradient.copy_(piece.view_as(gradient))
 
 
-def start(device: str) -> Ranks:
-    """Join the processes that torchrun started, or be the only one. `device`: "auto", "cpu", "cuda", ..."""
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    if device == "auto":
-        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+def device(name: str, local: int = 0) -> torch.device:
+    """The device called `name`; "auto" is the GPU number `local` or, without any, the CPU. Raises BadInput."""
+    if name == "auto":
+        name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     try:
-        where = torch.device(device)
-        torch.zeros(1, device=where)
-    except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"device={device} cannot be used here: {str(error).splitlines()[0]}") from None
-    if world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-    return Ranks(rank, world, where)
+        where = torch.device(name)
+        torch.zeros(1, device=where).item()  # the meta device has no numbers to give
+    except Exception as error:  # unknown names raise whatever their backend's import or dispatch does
+        raise BadInput(f"device={name} cannot be used here: {str(error).splitlines()[0]}") from None
+    return where
+
+
+def start(name: str) -> Ranks:
+    """Join the processes that torchrun started, or be the only one. `name`: "auto", "cpu", "cuda", ..."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    where = device(name, int(os.environ.get("LOCAL_RANK", 0)))
+    waiting = None
+    if world > 1:
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        waiting = dist.new_group(backend="gloo", timeout=WAIT)
+    return Ranks(rank, world, where, waiting)
 
 
 def stop() -> None:

@@ -46,7 +46,10 @@ class FeatureCache:
         self._places: dict[bytes, tuple[Path, int, int]] = {}
         self._parts: dict[Path, torch.Tensor] = {}
         self.encode_seconds = 0.0
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"features={folder} cannot be a folder ({error.strerror}); name another") from None
         about = folder / "cache.json"
         mine = {
             "fingerprint": config.fingerprint(DTYPE),
@@ -58,7 +61,7 @@ class FeatureCache:
         try:
             stored = json.loads(about.read_text())
             theirs = stored["fingerprint"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(
                 f"{about} is damaged ({error}); delete the folder to encode the captions anew"
             ) from error
@@ -91,9 +94,6 @@ class FeatureCache:
             ) from error
         for i, key in enumerate(keys):
             self._places[key.tobytes()] = (part, offsets[i], offsets[i + 1])
-
-    def __contains__(self, caption: str) -> bool:
-        return key_of_caption(caption) in self._places
 
     def missing(self, captions: Iterable[str]) -> list[str]:
         """The captions that are not in the cache yet, each once, in order of their keys."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from catalog.buckets import BY_NAME
 from catalog.console import Progress
-from catalog.errors import BadInput
-from lensmodel import build, checkpoint, flow, nn, presets, text
+from catalog.errors import BadInput, LensError
+from lensmodel import build, checkpoint, distributed, flow, nn, text
 from lensmodel.data.plan import key_of
+from lensmodel.runfolder import cannot_write
 from lensmodel.sampler import sample
+from lensmodel.settings import from_plain
 
 GRID_CELL = 256  # pixels: small pictures are enlarged to about this in the grid, pixel by pixel
 IMAGES_A_BATCH = 16
@@ -35,42 +40,79 @@ class Options:
     seed: int = 0
     count: int = 1
     method: str = "euler"
-    weights: str = "ema"
 
 
 class Generator:
-    """A loaded checkpoint. Raises BadInput if `path` names none, or its encoder is not at hand."""
+    """A loaded checkpoint. Raises BadInput if `path` names none or a damaged one, or its encoder is not at hand."""
 
     def __init__(
         self, path: Path, weights: str = "ema", encoder: str | None = None, device: str = "auto"
     ) -> None:
-        self.folder = checkpoint.find(path)
+        self.folder, self.weights = checkpoint.find(path), weights
         self.state = checkpoint.read_state(self.folder)
-        self.settings = presets.from_plain(self.state["settings"])
-        self.device = torch.device(
-            "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-        )
+        checkpoint.verify(self.folder, self.state, f"{weights}/")
+        try:
+            self.settings = from_plain(self.state["settings"])
+            config = text.EncoderConfig.from_dict(
+                {**self.state["encoder"], **({"source": encoder} if encoder else {})}
+            )
+        except BadInput as error:
+            raise BadInput(f"{self.folder / 'state.json'}: {error}") from None
+        self.device = distributed.device(device)
         self.model = nn.load(self.folder / weights, device=self.device)
         self.latents = build.latents(self.settings)
-        config = text.EncoderConfig.from_dict(
-            {**self.state["encoder"], **({"source": encoder} if encoder else {})}
-        )
         self.encoder = text.load(config, str(self.device))
 
     def sigmas(self, tokens: int, steps: int) -> torch.Tensor:
-        """The sampling times: shifted by the setting sample_mu, else as FLUX.2 does."""
+        """The sampling times: shifted by the setting sample_mu, else as FLUX.2 does.
+
+        Below x0_min_t a network that predicts x0 gives too small a velocity, which would leave noise in the picture:
+        the last step starts above it.
+        """
         if self.settings.sample_mu is None:
-            return flow.inference_sigmas(tokens, steps)
-        s = torch.linspace(1, 1 / steps, steps, dtype=torch.float64)
-        shift = math.exp(self.settings.sample_mu)
-        return torch.cat([shift / (shift + 1 / s - 1), torch.zeros(1, dtype=torch.float64)]).float()
+            levels = flow.inference_sigmas(tokens, steps)
+        else:
+            s = torch.linspace(1, 1 / steps, steps, dtype=torch.float64)
+            shift = math.exp(self.settings.sample_mu)
+            levels = torch.cat([shift / (shift + 1 / s - 1), torch.zeros(1, dtype=torch.float64)]).float()
+        if self.model.config["prediction"] == "x0":
+            levels = levels[(levels >= self.model.config["x0_min_t"]) | (levels == 0)]
+        return levels
 
     def size(self, width: int | None, height: int | None) -> tuple[int, int]:
-        """Width and height to draw at, in bucket pixels; by default the bucket the run saw most of."""
+        """Width and height to draw at, in bucket pixels; by default the bucket the run saw most of.
+
+        A bucket's size, or any whose sides are multiples of what the latents need: BadInput for another one.
+        """
         main = BY_NAME[self.state["main_bucket"]]
         if width is None and height is None:
             return main.width, main.height
-        return width or height or 0, height or width or 0
+        size = width or height or 0, height or width or 0
+        unit = self.latents.multiple
+        if f"{size[0]}x{size[1]}" not in BY_NAME and any(side % unit for side in size):
+            near = "x".join(str(max(1, round(side / unit)) * unit) for side in size)
+            raise BadInput(
+                f"this checkpoint cannot draw {size[0]}x{size[1]}: its sides must be multiples of {unit} or those of a "
+                f"bucket; the nearest is {near}"
+            )
+        return size
+
+    def about(self, options: Options) -> dict[str, str]:
+        """What, besides the prompt and its number, decides a picture."""
+        width, height = self.size(options.width, options.height)
+        return {
+            "seed": str(options.seed),
+            "size": f"{width}x{height}",
+            "steps": str(options.steps),
+            "guidance": str(options.guidance),
+            "method": options.method,
+            "checkpoint": f"{self.folder.name}/{self.weights}",
+            "weights": self._digest(),
+        }
+
+    def _digest(self) -> str:
+        files = {k: v for k, v in self.state["files"].items() if k.startswith(f"{self.weights}/")}
+        return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
     @torch.no_grad()
     def draw(self, prompts: Sequence[str], options: Options) -> list[np.ndarray]:
@@ -95,7 +137,13 @@ class Generator:
                 chosen = features[start : start + IMAGES_A_BATCH]
                 x = torch.stack(noise[start : start + IMAGES_A_BATCH]).to(self.device)
                 x0 = sample(self._denoiser(chosen, grid, options.guidance), x, sigmas, options.method)
-                rgb = self.latents.decode(x0, grid).clamp(-1, 1)
+                rgb = self.latents.decode(x0, grid)
+                if not bool(rgb.isfinite().all()):
+                    raise LensError(
+                        f"{self.folder} draws values that are not finite; "
+                        "lower --guidance or use an earlier checkpoint"
+                    )
+                rgb = rgb.clamp(-1, 1)
                 pictures += list(((rgb + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
                 bar.advance(len(chosen))
         return pictures
@@ -116,11 +164,12 @@ class Generator:
         return denoise
 
 
-def file_name(prompt: str, seed: int, number: int) -> str:
-    """A name that tells the prompt: its first words, a digest of all of it, seed and number."""
+def file_name(prompt: str, about: dict[str, str], number: int) -> str:
+    """A name that tells the prompt: its first words, a digest of all that decides the picture, seed and number."""
     words = "-".join("".join(c if c.isalnum() else " " for c in prompt.lower()).split())[:40].strip("-")
-    digest = hashlib.sha256(prompt.encode()).hexdigest()[:8]
-    return f"{words or 'prompt'}-{digest}-s{seed}-{number:02d}.png"
+    words = words.encode()[:120].decode(errors="ignore")  # a name has 255 bytes
+    digest = hashlib.sha256(json.dumps([prompt, about]).encode()).hexdigest()[:8]
+    return f"{words or 'prompt'}-{digest}-s{about['seed']}-{number:02d}.png"
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], columns: int) -> Image.Image:
@@ -137,23 +186,31 @@ def contact_sheet(pictures: Sequence[np.ndarray], columns: int) -> Image.Image:
     return sheet
 
 
-def write(prompts: Sequence[str], pictures: Sequence[np.ndarray], options: Options, out: Path) -> list[Path]:
-    """Write one PNG a picture, with prompt and seed inside, and grid.png. Returns the paths, grid last."""
-    from PIL.PngImagePlugin import PngInfo
-
+def make_folder(out: Path) -> None:
+    """Make the folder for the pictures, before the work begins. Raises BadInput if it cannot be written to."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise BadInput(f"--out {out} is a file; name a folder") from None
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise BadInput(cannot_write(out, error)) from None
+
+
+def write(
+    prompts: Sequence[str], pictures: Sequence[np.ndarray], count: int, about: dict[str, str], out: Path
+) -> list[Path]:
+    """Write one PNG a picture (`count` a prompt), with its prompt and `about` inside, and grid.png with all of them.
+
+    Only the same picture is overwritten; grid.png is always that of the last call. Returns the paths, grid last.
+    """
     paths = []
     for i, picture in enumerate(pictures):
-        prompt, number = prompts[i // options.count], i % options.count
-        about = PngInfo()
-        about.add_itxt("prompt", prompt)
-        about.add_text("seed", str(options.seed))
-        paths.append(out / file_name(prompt, options.seed, number))
-        Image.fromarray(picture).save(paths[-1], pnginfo=about)
-    columns = options.count if options.count > 1 else math.ceil(math.sqrt(len(pictures)))
+        prompt, number = prompts[i // count], i % count
+        inside = PngInfo()
+        for key, value in {"prompt": prompt, **about}.items():
+            inside.add_itxt(key, value)
+        paths.append(out / file_name(prompt, about, number))
+        Image.fromarray(picture).save(paths[-1], pnginfo=inside)
+    columns = count if count > 1 else math.ceil(math.sqrt(len(pictures)))
     paths.append(out / "grid.png")
     contact_sheet(pictures, columns).save(paths[-1])
     return paths

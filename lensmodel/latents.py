@@ -1,13 +1,14 @@
 """Between pixels and latent tokens. Both codes share one interface:
 
-- `channels`: width C of a token; `pixel_size(bucket_width, bucket_height) -> (width, height)`: what an image
-  of a bucket must be resized to before `encode`.
+- `channels`: width C of a token; `multiple`: what the sides of a size that is no bucket's must be multiples of.
+- `pixel_size(bucket_width, bucket_height) -> (width, height)`: what an image of a bucket must be resized to before
+  `encode`.
 - `encode(rgb float [B, 3, H, W] in [-1, 1]) -> (tokens [B, rows*cols, C], (rows, cols))`, without gradient.
 - `decode(tokens, grid) -> rgb [B, 3, H, W]`, which may overshoot [-1, 1]: the caller clamps when it makes an
   image.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -15,14 +16,6 @@ from catalog.errors import BadInput
 from lensmodel import flow
 
 Grid = tuple[int, int]
-
-
-class Latents(Protocol):
-    channels: int
-
-    def pixel_size(self, bucket_width: int, bucket_height: int) -> tuple[int, int]: ...
-    def encode(self, rgb: torch.Tensor) -> tuple[torch.Tensor, Grid]: ...
-    def decode(self, tokens: torch.Tensor, grid: Grid) -> torch.Tensor: ...
 
 
 class PixelLatents:
@@ -39,13 +32,13 @@ class PixelLatents:
             raise BadInput(f"patch and scale must be positive, got {patch} and {scale}")
         if keep is not None and not 1 <= keep <= patch * patch:
             raise BadInput(f"keep must lie between 1 and patch^2 = {patch * patch}, got {keep}")
-        self.patch, self.scale = patch, scale
+        self.patch, self.scale, self.multiple = patch, scale, patch * scale
         self.basis = None if keep is None else _dct_basis(patch)[:keep]
         self.channels = 3 * (patch * patch if keep is None else keep)
 
     def pixel_size(self, bucket_width: int, bucket_height: int) -> tuple[int, int]:
-        unit = self.scale * self.patch
-        width, height = (max(1, round(side / unit)) * self.patch for side in (bucket_width, bucket_height))
+        sides = bucket_width, bucket_height
+        width, height = (max(1, round(side / self.multiple)) * self.patch for side in sides)
         return width, height
 
     @torch.no_grad()

@@ -14,27 +14,27 @@ from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest
 from lensmodel import build, text
 from lensmodel.data.loader import BadSamples, Captions, Pictures
-from lensmodel.data.plan import DataPlan, held_out, spread
+from lensmodel.data.plan import DataPlan, held_out, identities, spread
 from lensmodel.data.transform import CENTRE
 from lensmodel.distributed import Ranks
 from lensmodel.features import FeatureCache
-from lensmodel.presets import Settings
 from lensmodel.runlog import RunLog
+from lensmodel.settings import Settings
 from lensmodel.validation import HeldOut
 
 
 class RunData:
     """Everything a trainer asks of a manifest. Call `encode` before `texts` or `held_out_sets`.
 
-    Raises BadInput if no bucket fills a batch or the encoder is not there.
+    Changes nothing in `out`. Raises BadInput if no bucket fills a batch or the encoder is not there.
     """
 
     def __init__(self, manifest: Manifest, settings: Settings, out: Path, ranks: Ranks, log: RunLog) -> None:
         self.manifest, self.settings, self.out, self.ranks, self.log = manifest, settings, out, ranks, log
         self.encode_seconds = 0.0
         s, samples = settings, manifest.samples
-        ids = samples["image_id"].to_numpy()
-        held = held_out(ids, s.holdout, s.holdout_least)
+        keys = identities(samples)
+        held = held_out(keys, s.holdout, s.holdout_least)
         buckets = samples["bucket"].to_list()
         self.plan = DataPlan(buckets, np.flatnonzero(~held), s.batch_sizes(), s.seed)
         self.latents = build.latents(s)
@@ -42,16 +42,17 @@ class RunData:
         self.pictures = Pictures(self.manifest, self.latents.pixel_size, s.seed, s.cache_mb, self.bad)
         self.captions = Captions(self.manifest, s.seed, s.brief_fraction, s.caption_dropout)
         rows = np.flatnonzero(held)
-        order = rows[np.argsort(spread(ids[rows]), kind="stable")][: s.validation_samples]
+        order = rows[np.argsort(spread(keys[rows]), kind="stable")][: s.validation_samples]
         self.held_rows: dict[str, np.ndarray] = {
             name: np.sort(order[[buckets[row] == name for row in order]])
             for name in sorted({buckets[r] for r in order})
         }
         self.encoder = build.encoder_config(s, text.sha256_of(text.weight_files(s.encoder)))
-        self._report(int(held.sum()), len(order))
+        self._held, self._validating = int(held.sum()), len(order)
 
-    def _report(self, held: int, validating: int) -> None:
-        plan, samples = self.plan, self.manifest.samples
+    def report(self) -> None:
+        """Say what an epoch is, and what of the data never trains."""
+        plan, samples, held, validating = self.plan, self.manifest.samples, self._held, self._validating
         self.log.event(
             "data",
             f"data: {len(samples)} images in {len(plan.members)} buckets; "
@@ -74,7 +75,9 @@ class RunData:
             )
 
     def encode(self) -> None:
-        """Encode what is not in the cache, once, on rank 0; the encoder is gone before training starts."""
+        """Encode what is not in the cache, on rank 0 alone, which the others let go first; the encoder is gone before
+        training starts.
+        """
         s = self.settings
         folder = Path(s.features) if s.features else self.out / "text-features"
         wanted = self.captions.all(np.concatenate([*self.plan.members.values(), *self.held_rows.values()]))
@@ -97,7 +100,6 @@ class RunData:
                     seconds=round(cache.encode_seconds, 2),
                     load_seconds=round(loading, 2),
                 )
-        self.ranks.barrier()
         self.features = FeatureCache(folder, self.encoder)
         self._check_width(self.features.width)
 
@@ -105,6 +107,12 @@ class RunData:
         s = self.settings
         if width != s.enc_hidden_dim:
             raise BadInput(f"encoder={s.encoder} gives features of width {width}; set enc_hidden_dim={width}")
+
+    @property
+    def main_bucket(self) -> str:
+        """The bucket most images of an epoch are in."""
+        plan = self.plan
+        return max(plan.batches_of, key=lambda name: plan.batches_of[name] * plan.batch_size[name])
 
     def tokens_of(self, bucket: str) -> int:
         """Image tokens of a picture of this bucket."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,30 @@ def short_time(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
+def finite(value: Any) -> Any:
+    """`value` with None for each NaN or infinity in it, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class RunLog:
-    """Appends events to `path` and says them; silent on ranks other than the first."""
+    """Says events, and from `start` on appends them to `path`; silent on ranks other than the first.
+
+    What is said before `start` is written with it: a command that is refused on the way leaves no trace.
+    """
 
     def __init__(self, path: Path, main: bool) -> None:
         self.path, self.main = path, main
+        self._waiting: list[str] | None = []
+
+    def start(self) -> None:
+        """Write what waits, and everything from now on."""
+        waiting, self._waiting = self._waiting or [], None
+        for line in waiting:
+            self._write(line)
 
     def event(self, kind: str, text: str, **fields: Any) -> None:
         """One event: `text` to the terminal (unless empty), kind, time and `fields` to the file."""
@@ -29,7 +51,13 @@ class RunLog:
             return
         if text:
             say(text)
-        line = json.dumps({"event": kind, "time": round(time.time(), 3), **fields})
+        line = json.dumps(finite({"event": kind, "time": round(time.time(), 3), **fields}), allow_nan=False)
+        if self._waiting is None:
+            self._write(line)
+        else:
+            self._waiting.append(line)
+
+    def _write(self, line: str) -> None:
         with self.path.open("a") as f:
             f.write(line + "\n")
 
@@ -42,7 +70,14 @@ class Meter:
 
     def reset(self) -> None:
         self._start = time.monotonic()
-        self.loss = self.images = self.tokens = self.steps = self.skipped = self.waited = 0.0
+        self.loss = self.images = self.tokens = self.steps = self.skipped = 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What the block takes (validating, saving) is no time of training."""
+        start = time.monotonic()
+        yield
+        self._start += time.monotonic() - start
 
     def add(self, loss: float, images: float, tokens: float, skipped: bool) -> None:
         if not skipped:

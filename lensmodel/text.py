@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 SMOLLM2 = "smollm2"
 BATCH_TOKENS = 2048
+# What transformers may read beside the weights: any of them changes the tokens or the model.
+_SIDE_FILES = frozenset([
+    "config.json", "adapter_config.json", "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
+    "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json", "special_tokens_map.json",
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ class EncoderConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> EncoderConfig:
+        """The configuration that `dataclasses.asdict` and JSON made `fields` of. Raises BadInput for anything else."""
+        kinds = {"layers": list, "max_length": int}
+        names = {f.name for f in dataclasses.fields(cls)}
+        if fields.keys() != names or any(type(v) is not kinds.get(k, str) for k, v in fields.items()):
+            raise BadInput(f"these are no encoder's settings: {fields}")
         return cls(**{**fields, "layers": tuple(fields["layers"])})
 
 
@@ -74,7 +84,7 @@ def weight_files(source: str) -> list[Path]:
     if path.is_file() and path.suffix == ".gguf":
         return [path]
     files = sorted(
-        f for f in path.glob("*") if f.suffix == ".safetensors" or f.name in {"config.json", "tokenizer.json"}
+        f for f in path.glob("*") if f.suffix in {".safetensors", ".model"} or f.name in _SIDE_FILES
     )
     if not any(f.suffix == ".safetensors" for f in files):
         raise BadInput(
@@ -110,6 +120,9 @@ class TextEncoder:
         model.norm = torch.nn.Identity()
         self.model = model.eval().requires_grad_(False)
         self.width = int(model.config.hidden_size)
+        marked = {str(t) for t in tokenizer.added_tokens_decoder.values() if t.special}
+        # Also those without a role: a chat format's turn markers are often special and nothing more.
+        self._markers = sorted({*tokenizer.all_special_tokens, *marked} - {""}, key=len, reverse=True)
         self._captured: dict[int, Any] = {}
         for index in config.layers:
             model.layers[index].register_forward_hook(self._capture(index))
@@ -130,9 +143,8 @@ class TextEncoder:
         Control markers of the chat format inside the caption are removed, so that a prompt cannot end its own
         turn.
         """
-        markers = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
-        while any(marker in caption for marker in markers):
-            for marker in markers:
+        while any(marker in caption for marker in self._markers):
+            for marker in self._markers:
                 caption = caption.replace(marker, "")
         room = self.config.max_length - len(self._prefix) - len(self._suffix)
         own = self.tokenizer(caption.strip(), add_special_tokens=False)["input_ids"]
@@ -185,15 +197,19 @@ def load(config: EncoderConfig, device: str = "cpu") -> TextEncoder:
             f"({config.weights[:12]}); give the same encoder or train anew"
         )
     gguf = files[0] if files[0].suffix == ".gguf" else None
-    where, more = (str(gguf.parent), {"gguf_file": gguf.name}) if gguf else (config.source, {})
+    where = str(gguf.parent) if gguf else config.source
+    # Only the files just hashed: no hub, no pickles, and no code out of the folder (transformers would ask on stdin).
+    more: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    if gguf:
+        more["gguf_file"] = gguf.name
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     try:
         with contextlib.redirect_stderr(
             io.StringIO()
         ):  # a progress bar that no setting of transformers silences
             tokenizer = AutoTokenizer.from_pretrained(where, **more)
-            model = AutoModel.from_pretrained(where, dtype=dtype, **more)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+            model = AutoModel.from_pretrained(where, dtype=dtype, use_safetensors=True, **more)
+    except Exception as error:  # a damaged config.json or tokenizer.json raises whatever it trips over
         raise BadInput(f"encoder={config.source} does not load: {error}") from error
     return TextEncoder(dataclasses.replace(config, weights=found), model.to(device), tokenizer)
 

@@ -3,111 +3,101 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 import time
-from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from catalog.console import say
-from catalog.errors import BadInput, LensError
+from catalog.errors import LensError
 from catalog.manifest import Manifest
-from lensmodel import build, checkpoint, distributed, nn, presets
+from lensmodel import build, checkpoint, distributed, events, nn, presets, resume
 from lensmodel.data.loader import LoadedBatch, Loader
-from lensmodel.data.plan import Segment, position_of, resume_segments
+from lensmodel.data.plan import position_of
 from lensmodel.methods.pretrain import Pretrain
-from lensmodel.presets import Settings
 from lensmodel.rundata import RunData
-from lensmodel.runlog import Meter, RunLog, short_time
+from lensmodel.runfolder import RunFolder
+from lensmodel.runlog import Meter, RunLog
+from lensmodel.settings import Settings, from_plain, plain
 from lensmodel.signals import StopOnSignal
-from lensmodel.validation import HeldOut, Losses, validate
+from lensmodel.validation import HeldOut, validate
 
 SKIPS_IN_A_ROW = 50
 
 
 class Trainer:
-    """One run. `Trainer(manifest, settings, out, resume).run()` trains to max_steps and returns a summary.
+    """One run. `Trainer(manifest, settings, out, may_resume).run()` trains to max_steps and returns a summary.
 
     Raises BadInput for a run folder in use, data or settings that differ from the checkpoint's, missing
-    weights.
+    weights. A command that is refused changes nothing in `out`.
     """
 
-    def __init__(self, manifest: Manifest, settings: Settings, out: Path, resume: bool) -> None:
+    def __init__(self, manifest: Manifest, settings: Settings, out: Path, may_resume: bool) -> None:
         presets.require_parts(settings)
         self.manifest, self.settings, self.out = manifest, settings, out
-        found = checkpoint.numbered(out)
-        self.state: dict[str, Any] | None = None
-        if found and not resume:
-            raise BadInput(
-                f"{out} holds a run already (step {found[-1][0]}); go on with --resume or take another --out"
-            )
-        if found:
-            self.state = checkpoint.read_state(found[-1][1])
-            self._refuse_other_run(self.state, found[-1][1])
+        self.folder: RunFolder | None = None
         self.ranks = distributed.start(settings.device)
-        if self.ranks.main:
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError):
-                raise BadInput(f"--out {out} is a file; name a folder") from None
-            checkpoint.sweep(out)
-            if not found:
-                (out / "log.jsonl").unlink(missing_ok=True)
-        self.ranks.barrier()
         self.log = RunLog(out / "log.jsonl", self.ranks.main)
-        self.start_from = found[-1][1] if found else None
-        self.data = RunData(manifest, settings, out, self.ranks, self.log)
-        if self.state and self.state["encoder"]["weights"] != self.data.encoder.weights:
-            raise BadInput(
-                f"{self.start_from} was trained with another encoder than {settings.encoder}; give that one"
-            )
-        self.data.encode()
-        self._model()
+        try:
+            with self.ranks.main_first():
+                self._prepare(may_resume)
+            self._model()
+            with self.ranks.main_first():
+                if self.folder:
+                    self.folder.begin()
+                    self.log.start()
+            if self.saved:
+                self.data.bad.read()
+        except BaseException:
+            self._close()
+            raise
 
-    def _refuse_other_run(self, state: dict[str, Any], where: Path) -> None:
-        if state["manifest"]["fingerprint"] != self.manifest.fingerprint:
-            raise BadInput(
-                f"{where} was trained on the manifest {state['manifest']['name']} "
-                f"({state['manifest']['fingerprint'][:12]}), not on {self.manifest.name} "
-                f"({self.manifest.fingerprint[:12]}); resume with the same data or take another --out"
-            )
-        differs = presets.differences(presets.plain(self.settings), state["settings"])
-        if differs:
-            raise BadInput(f"{where} is of another configuration: {'; '.join(differs)}")
+    def _close(self) -> None:
+        if self.folder:
+            self.folder.close()
+
+    def _prepare(self, may_resume: bool) -> None:
+        self.data = RunData(self.manifest, self.settings, self.out, self.ranks, self.log)
+        if self.ranks.main:
+            self.folder = RunFolder(self.out, may_resume)
+        found = checkpoint.numbered(self.out)
+        self.saved = found[-1][1] if found else None
+        self.state: dict[str, Any] | None = None
+        if self.saved:
+            self.state = resume.read(self.saved, self.manifest, self.settings, self.data.encoder.weights)
+            if self.ranks.main:
+                checkpoint.verify(self.saved, self.state)
+        self.data.report()
+        self.data.encode()
 
     def _model(self) -> None:
         s, device = self.settings, self.ranks.device
         self.method = Pretrain(s)
-        if self.start_from is None:
+        if self.saved is None:
             self.model = build.denoiser(s, self.data.latents.channels)
             self.ema = copy.deepcopy(self.model)
         else:
-            self.model = nn.load(self.start_from / "model")
-            self.ema = nn.load(self.start_from / "ema")
+            self.model = nn.load(self.saved / "model")
+            self.ema = nn.load(self.saved / "ema")
         torch.nn.Module.to(self.model, device).train()
         torch.nn.Module.to(self.ema, device).eval().requires_grad_(False)
         self.optimizer = self.method.optimizer(self.model)
-        width = self.ranks.world * s.accumulate
-        old = [Segment(**x) for x in self.state["segments"]] if self.state else []
-        self.step = self.state["step"] if self.state else 0
-        self.skipped = self.state["skipped"] if self.state else 0
-        self.seconds = self.state["train_seconds"] if self.state else 0.0
-        self.first_loss = self.state["first_validation"] if self.state else None
-        self.segments = resume_segments(old, self.step, width)
-        if self.start_from is not None:
-            checkpoint.load_optimizer(self.start_from, self.optimizer)
+        self.at = resume.Progress.of(self.state, self.ranks.world * s.accumulate)
+        if self.saved and self.state:
+            checkpoint.load_optimizer(self.saved, self.optimizer, self.state["moments"])
+            events.stretched(self.log, s, from_plain(self.state["settings"]).max_steps, self.at.step)
         count = sum(p.numel() for p in self.model.parameters())
         self.log.event(
-            "start" if self.start_from is None else "resume",
+            "resume" if self.saved else "start",
             f"model: {count / 1e6:.2f}M parameters on {device} x {self.ranks.world}, {s.precision}; "
-            + (f"resuming {self.start_from}" if self.start_from else f"steps 0 to {s.max_steps}"),
-            step=self.step,
+            + (f"resuming {self.saved}" if self.saved else f"steps 0 to {s.max_steps}"),
+            step=self.at.step,
             parameters=count,
             world=self.ranks.world,
-            settings=presets.plain(s),
+            settings=plain(s),
         )
 
     def train_step(self, batches: list[LoadedBatch]) -> tuple[float, float, bool, int, int]:
@@ -116,12 +106,13 @@ class Trainer:
 
         A step whose loss or gradient is not finite leaves weights, moments and EMA untouched.
         """
-        s, device, (position, width) = self.settings, self.ranks.device, position_of(self.segments, self.step)
+        s, device = self.settings, self.ranks.device
+        position, width = position_of(self.at.segments, self.at.step)
         everyone = [self.data.plan.batch(position + i) for i in range(width)]
         images = sum(len(b.rows) for b in everyone)
         tokens = sum(len(b.rows) * self.data.tokens_of(b.bucket) for b in everyone)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.method.learning_rate(self.step)
+            group["lr"] = self.method.learning_rate(self.at.step)
         total = 0.0
         for batch in batches:
             x0, grid = self.data.latents.encode(torch.from_numpy(batch.pixels).to(device))
@@ -135,7 +126,7 @@ class Trainer:
         skip = not (math.isfinite(norm) and math.isfinite(total))
         if not skip:
             self.optimizer.step()
-            decay = min(s.ema, (1 + self.step) / (10 + self.step))
+            decay = min(s.ema, (1 + self.at.step) / (10 + self.at.step))
             mine = [p.detach() for p in self.model.parameters()]
             torch._foreach_lerp_(list(self.ema.parameters()), mine, 1 - decay)
         self.optimizer.zero_grad(set_to_none=True)
@@ -143,148 +134,132 @@ class Trainer:
 
     def run(self) -> dict[str, Any]:
         """Train from where the run stands to max_steps (or max_minutes)."""
-        s, start, meter, skips = self.settings, time.monotonic(), Meter(), 0
+        try:
+            at, most = self.at.step, self.settings.max_steps
+            if at >= most:
+                return self._finish(
+                    f"nothing to do: the run is at step {at} already and max_steps={most} is not above it"
+                )
+            asked = self._train()
+            if not asked:
+                return self._finish(f"done: step {self.at.step}")
+        finally:
+            self._close()
+        if self.ranks.main:
+            say(f"stopped at step {self.at.step}")
+        raise KeyboardInterrupt
+
+    def _train(self) -> bool:
+        """The loop; returns whether a signal asked for its end."""
+        s, start, meter, skips, due = self.settings, time.monotonic(), Meter(), 0, False
         sets = self.data.held_out_sets()
-        loss = self._validate(sets) if self.first_loss is None else None
-        self.first_loss = self.first_loss if loss is None else loss.total
-        stopped = StopOnSignal()
-        position, _ = position_of(self.segments, self.step)
+        if self.at.first_loss is None:
+            self.at.first_loss = self._validate(sets)
         with (
-            stopped,
+            StopOnSignal() as stop,
             Loader(
-                self.data.plan, self.data.pictures, self.data.captions, position=position,
+                self.data.plan, self.data.pictures, self.data.captions, position=self.at.position,
                 rank=self.ranks.rank, world=self.ranks.world, workers=s.workers, prefetch=max(s.prefetch, s.accumulate),
             ) as loader,
         ):  # fmt: skip
             stream = iter(loader)
             meter.reset()
-            began, before = time.monotonic(), self.seconds
-            while self.step < s.max_steps:
+            began, before = time.monotonic(), self.at.seconds
+            while True:
                 batches = [next(stream) for _ in range(s.accumulate)]
                 value, norm, skip, images, tokens = self.train_step(batches)
-                self.step += 1
-                self.seconds = before + time.monotonic() - began
+                self.at.step += 1
+                self.at.seconds = before + time.monotonic() - began
                 meter.add(value, images, tokens, skip)
-                self.skipped += skip
+                self.at.skipped += skip
                 skips = skips + 1 if skip else 0
                 if skips >= SKIPS_IN_A_ROW:
                     raise LensError(
-                        f"{skips} steps in a row, up to {self.step}, had a loss or gradient not finite"
+                        f"{skips} steps in a row, up to {self.at.step}, had a loss or gradient not finite; "
+                        f"the newest checkpoint is {self.saved}"
                     )
-                out_of_time = 0 < s.max_minutes * 60 <= time.monotonic() - start
-                end = any(self.ranks.sum([float(stopped.asked or out_of_time)])) or self.step == s.max_steps
-                if self.step % s.log_every == 0 or end:
+                late = 0 < s.max_minutes * 60 <= time.monotonic() - start
+                asked, out_of_time = map(bool, self.ranks.sum([float(stop.asked), float(late)]))
+                end = asked or out_of_time or self.at.step == s.max_steps
+                if self.at.step % s.log_every == 0 or end:
                     self._log_step(meter, loader, norm)
                     meter.reset()
-                if self.step % s.validate_every == 0 or (end and not stopped.asked):
-                    loss = self._validate(sets)
-                if self.step % s.checkpoint_every == 0 or end:
-                    self._save()
+                with meter.paused():
+                    if self.at.step % s.validate_every == 0 or (end and not asked):
+                        self._validate(sets)
+                    due = due or end or self.at.step % s.checkpoint_every == 0
+                    if due and (end or not skips):
+                        due = not self._save(skips, end)
                 if end:
-                    break
-        if stopped.asked:
-            say(f"stopped at step {self.step}; go on with --resume")
-            raise KeyboardInterrupt
-        return self._finish(loss)
+                    return asked
 
     def _log_step(self, meter: Meter, loader: Loader, norm: float) -> None:
-        numbers = meter.numbers(loader.waited, int(self.settings.max_steps - self.step))
+        numbers = meter.numbers(loader.waited, self.settings.max_steps - self.at.step)
         loader.waited = 0.0
-        lr = self.method.learning_rate(self.step - 1)
-        slow = "  (the loader is the bottleneck: raise workers=)" if numbers["data_wait"] > 0.3 else ""
-        skipped = f"  skipped {self.skipped}" if self.skipped else ""
-        self.log.event(
-            "step",
-            f"step {self.step}/{self.settings.max_steps}  loss {numbers['loss']:.4f}  "
-            f"grad {norm:.3f}  lr {lr:.2e}  "
-            f"{numbers['images_per_second']:.0f} img/s  data wait {numbers['data_wait']:.0%}  "
-            f"ETA {short_time(numbers['eta_seconds'])}{skipped}{slow}",
-            step=self.step,
-            grad_norm=norm,
-            lr=lr,
-            epoch=round(self.data.plan.epochs(position_of(self.segments, self.step)[0]), 4),
-            skipped=self.skipped,
-            seconds=round(self.seconds, 3),
-            **numbers,
-        )
+        lr = self.method.learning_rate(self.at.step - 1)
+        epoch = round(self.data.plan.epochs(self.at.position), 4)
+        seconds = round(self.at.seconds, 3)
+        events.trained(
+            self.log, self.settings, self.at.step, self.at.skipped, lr, norm, numbers, epoch=epoch, seconds=seconds
+        )  # fmt: skip
 
-    def _validate(self, sets: list[HeldOut]) -> Losses | None:
+    def _validate(self, sets: list[HeldOut]) -> float | None:
         if not sets:
             return None
         start = time.monotonic()
         losses = validate(self.ema, sets, self.data.latents.encode, self.settings, self.ranks.device)
-        first = "" if self.first_loss is None else f" (at the start {self.first_loss:.4f})"
-        parts = "  ".join(f"{base}: {value:.4f}" for base, value in losses.by_base.items())
-        self.log.event(
-            "validation",
-            f"step {self.step}  held-out flow loss {losses.total:.4f}{first}  {parts}",
-            step=self.step,
-            loss=losses.total,
-            by_base=losses.by_base,
-            by_bucket=losses.by_bucket,
-            by_time=losses.by_time,
-            seconds=round(time.monotonic() - start, 3),
-        )
-        return losses
+        events.validated(self.log, self.at.step, losses, self.at.first_loss, time.monotonic() - start)
+        self.at.last_loss = losses.total
+        return losses.total
 
-    def _save(self) -> None:
-        if self.ranks.main:
-            buckets = Counter(
-                {
-                    name: count * self.data.plan.batch_size[name]
-                    for name, count in self.data.plan.batches_of.items()
-                }
-            )
-            state = {
-                "position": position_of(self.segments, self.step)[0],
-                "segments": [dataclasses.asdict(s) for s in self.segments],
-                "skipped": self.skipped,
-                "train_seconds": self.seconds,
-                "first_validation": self.first_loss,
-                "settings": presets.plain(self.settings),
-                "encoder": dataclasses.asdict(self.data.encoder),
-                "latents": {"kind": self.settings.latents, "keep": self.settings.pixel_keep},
-                "main_bucket": buckets.most_common(1)[0][0],
-                "manifest": {
-                    "name": self.manifest.name,
-                    "fingerprint": self.manifest.fingerprint,
-                    "samples": len(self.manifest.samples),
-                },
-            }
-            models = {"model": self.model, "ema": self.ema}
-            start = time.monotonic()
-            path = checkpoint.save_checkpoint(
-                self.out, self.step, models, self.optimizer, state, self.settings.keep_checkpoints
-            )
-            self.log.event(
-                "checkpoint", f"saved {path}", step=self.step, seconds=round(time.monotonic() - start, 3)
-            )
-        self.ranks.barrier()
+    def _save(self, skips: int, end: bool) -> bool:
+        """Save a checkpoint; returns whether it did.
 
-    def _finish(self, loss: Losses | None) -> dict[str, Any]:
-        last = checkpoint.numbered(self.out)[-1][1]
-        fell = (
-            ""
-            if loss is None or self.first_loss is None
-            else f"held-out flow loss {self.first_loss:.4f} -> {loss.total:.4f}; "
-        )
-        self.log.event(
-            "done",
-            f"done: step {self.step}, {short_time(self.seconds)} of training; {fell}"
-            + (f"{self.skipped} steps skipped; " if self.skipped else "")
-            + f"checkpoint {last}",
-            step=self.step,
-            first_validation=self.first_loss,
-            last_validation=loss.total if loss else None,
-            train_seconds=round(self.seconds, 2),
-        )
+        Weights that an update has just broken show as steps that are skipped from then on. Nothing is saved that is
+        not finite, and what is saved after skipped steps (at the end of a run) pushes no earlier checkpoint out.
+        """
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            if end:
+                raise LensError(
+                    f"the weights of step {self.at.step} are not finite and were not saved; "
+                    f"the newest checkpoint is {self.saved}"
+                )
+            return False
+        with self.ranks.main_first():
+            if self.ranks.main:
+                models = {"model": self.model, "ema": self.ema}
+                keep = None if skips else self.settings.keep_checkpoints
+                start = time.monotonic()
+                self.saved = checkpoint.save_checkpoint(
+                    self.out, self.at.step, models, self.optimizer, self._state(), keep
+                )
+                seconds = round(time.monotonic() - start, 3)
+                self.log.event("checkpoint", f"saved {self.saved}", step=self.at.step, seconds=seconds)
+        return True
+
+    def _state(self) -> dict[str, Any]:
         return {
-            "checkpoint": str(last),
-            "step": self.step,
-            "train_seconds": round(self.seconds, 2),
+            **self.at.fields(),
+            "settings": plain(self.settings),
+            "encoder": asdict(self.data.encoder),
+            "latents": {"kind": self.settings.latents, "keep": self.settings.pixel_keep},
+            "main_bucket": self.data.main_bucket,
+            "manifest": {
+                "name": self.manifest.name,
+                "fingerprint": self.manifest.fingerprint,
+                "samples": len(self.manifest.samples),
+            },
+        }
+
+    def _finish(self, what: str) -> dict[str, Any]:
+        summary = {
+            "checkpoint": str(self.saved),
+            "step": self.at.step,
+            "train_seconds": round(self.at.seconds, 2),
             "encode_seconds": round(self.data.encode_seconds, 2),
-            "held_out_first": self.first_loss,
-            "held_out_last": loss.total if loss else None,
-            "skipped": self.skipped,
+            "held_out_first": self.at.first_loss,
+            "held_out_last": self.at.last_loss,
+            "skipped": self.at.skipped,
             "bad_samples": len(self.data.bad.reasons),
         }
+        return events.finished(self.log, what, summary)

@@ -12,7 +12,7 @@ import torch
 from catalog.buckets import BY_NAME
 from lensmodel.data.plan import key_of
 from lensmodel.methods.pretrain import Text, squared_error, training_mu
-from lensmodel.presets import Settings
+from lensmodel.settings import Settings
 
 TIMES = 4
 Encode = Callable[[torch.Tensor], tuple[torch.Tensor, tuple[int, int]]]
@@ -48,24 +48,27 @@ def quantile_times(mu: float) -> list[float]:
 def validate(
     model: torch.nn.Module, sets: list[HeldOut], encode: Encode, settings: Settings, device: torch.device
 ) -> Losses:
-    """The held-out loss of `model` with every caption present."""
+    """The held-out loss of `model` with every caption present, in batches no larger than those of training."""
     sums: dict[str, dict[str, list[float]]] = {
         k: defaultdict(lambda: [0.0, 0.0]) for k in ("base", "bucket", "time")
     }
     was_training = model.training
     model.eval()
     for held in sets:
-        x0, grid = encode(held.pixels.to(device))
-        text = [f.to(device) for f in held.text[0]], held.text[1].to(device)
-        for k, time in enumerate(quantile_times(training_mu(settings, x0.shape[1]))):
-            noise = [torch.Generator().manual_seed(key_of("validation", i, k)) for i in held.image_ids]
-            eps = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in noise]).to(device)
-            t = torch.full((len(x0),), time, device=device)
-            error = squared_error(model, x0, eps, t, text, grid)
-            keys = {"base": str(BY_NAME[held.bucket].base), "bucket": held.bucket, "time": f"q{k + 1}"}
-            for kind, key in keys.items():
-                sums[kind][key][0] += error.sum().item()
-                sums[kind][key][1] += error.numel()
+        base, count = BY_NAME[held.bucket].base, len(held.image_ids)
+        size = settings.batch_sizes()[base]
+        for chunk in (slice(i, i + size) for i in range(0, count, size)):
+            x0, grid = encode(held.pixels[chunk].to(device))
+            text = [f[chunk].to(device) for f in held.text[0]], held.text[1][chunk].to(device)
+            for k, time in enumerate(quantile_times(training_mu(settings, x0.shape[1]))):
+                keys = [key_of("validation", i, k) for i in held.image_ids[chunk]]
+                noise = [torch.Generator().manual_seed(key) for key in keys]
+                eps = torch.stack([torch.randn(x0.shape[1:], generator=g) for g in noise]).to(device)
+                t = torch.full((len(x0),), time, device=device)
+                error = squared_error(model, x0, eps, t, text, grid)
+                for kind, key in (("base", str(base)), ("bucket", held.bucket), ("time", f"q{k + 1}")):
+                    sums[kind][key][0] += error.sum().item()
+                    sums[kind][key][1] += error.numel()
     model.train(was_training)
     means = {kind: {key: s / n for key, (s, n) in sorted(parts.items())} for kind, parts in sums.items()}
     every = sums["time"].values()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,23 @@ def fill(
         picture(n, *sizes[n % len(sizes)]).save(path)
         path.with_suffix(".txt").write_text(f"picture number {n}")
     return folder
+
+
+def png(seed: int) -> bytes:
+    """A small picture as the bytes of a PNG, different for every seed."""
+    buffer = io.BytesIO()
+    picture(seed, 40, 30).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def make_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    """Write a tar of the given names and contents."""
+    with tarfile.open(path, "w") as tar:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
 
 
 def set_scores(catalog, **values: float) -> None:

@@ -18,7 +18,7 @@ assert all(sys.prefix in m.__file__ for m in (catalog, sql, lensdata, lensmodel)
 assert sql.migrations() and sql.views() and sql.queries()
 assert len(catalog.taxonomy.load().categories) == 10
 opened = catalog.open(tempfile.mkdtemp() + "/c")
-assert opened.sql("FROM funnel").height == 9
+assert opened.sql("FROM funnel").height == 11
 print("found everything")
 """
 

@@ -1,91 +1,101 @@
-"""Near-duplicate search over embeddings (paper section 2.1, filter 9)."""
+"""Near-duplicate search over embeddings (paper section 2.1, filter 9).
+
+The rule is greedy and global: in order of rank a row is kept unless an earlier keeper duplicates it. The search is
+local: `cells` gathers rows that may be duplicates, `leaders` finds each cell's pairs. A pair matters only if its
+earlier row is a keeper, so a cell looks no further at rows that one of its own leaders covers; of a million copies
+of one picture only the first is compared with the others. A cell may be wrong about a row, when the leader that
+covers it is itself covered by a row of another cell. Such a row turns up as a keeper in the global order, and its
+later pairs are then fetched, until no such row is left. The result is the one all pairs would give: whether a row
+is kept depends on nothing but the pairs whose earlier row is a keeper, and those are all there.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from catalog.errors import BadInput
+from lensdata.dedup.cells import cells
+from lensdata.dedup.leaders import Agree, Pairs, Search
+from lensdata.dedup.rows import Rows
 
-EXACT_ROWS = 50_000  # up to here brute force is exact and fast; beyond, inverted lists
-SEARCH_ROWS = 4_096
-STORAGE_ERROR = 2e-4  # fp16 vectors move a cosine by up to 8e-5: search a little wider, then judge in fp32
+__all__ = ["Agree", "near_duplicates"]
 
-Agree = Callable[[np.ndarray, np.ndarray], np.ndarray]
+EXACT_ROWS = 16_384  # up to here one cell holds all rows and no pair can be missed
 
 
 def near_duplicates(
     vectors: np.ndarray, threshold: float = 0.985, agree: Agree | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find each row's keeper: the earliest-ranked row it duplicates.
+    """Find each row's keeper: the earlier-ranked keeper it duplicates most.
 
-    `vectors` is float [N, D], of any length (rows are normalised here), best keeper first. A row is kept if its
-    cosine with every keeper before it is at most `threshold`; otherwise it goes to the most similar of these
-    keepers. So every member is within the threshold of its keeper, and no chain A~B~C joins A with a distant C.
-    `agree(i, j)` may veto pairs of rows (bool per pair).
+    `vectors` is float [N, D], of any length (rows are normalised here), best keeper first; it may be a memory map
+    and is read a few thousand rows at a time. A row is kept if its cosine with every keeper before it is at most
+    `threshold`; otherwise it goes to the most similar of these keepers. So every member is within the threshold of
+    its keeper, and no chain A~B~C joins A with a distant C. `agree(i, j)` may veto pairs of rows: int64 arrays
+    with i < j -> bool array.
+
+    Exact up to 16,384 rows. Beyond, pairs are sought in overlapping cells and a few may be missed
+    (docs/dedup.md has the measured recall); what is found is always true.
 
     Returns (keeper_row int64 [N], similarity float32 [N]); a row that is its own keeper is kept, with similarity 1.
     Raises BadInput for vectors that are not finite, all zero, or not two-dimensional, and for a threshold outside
     (0, 1).
     """
-    if vectors.ndim != 2:
-        raise BadInput(f"near_duplicates takes an [N, D] array, not one of shape {vectors.shape}")
     if not 0 < threshold < 1:
         raise BadInput(f"the cosine threshold must lie between 0 and 1, not at {threshold}")
-    rows = np.ascontiguousarray(vectors, dtype=np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = ~np.isfinite(norms[:, 0]) | (norms[:, 0] == 0)
-    if bad.any():
-        raise BadInput(f"row {int(np.argmax(bad))} of the vectors is zero or not finite; leave such rows out")
-    rows = rows / norms
-    keeper = np.arange(len(rows), dtype=np.int64)
-    similarity = np.ones(len(rows), dtype=np.float32)
-    left, right, cosine = _pairs(rows, threshold)
-    if agree is not None and len(left):
-        kept = agree(left, right)
-        left, right, cosine = left[kept], right[kept], cosine[kept]
-    _assign(left, right, cosine, keeper, similarity)
-    return keeper, similarity
+    rows = Rows(vectors)
+    search = Search(rows, threshold, agree)
+    if len(rows) <= EXACT_ROWS:
+        groups = [np.arange(len(rows))]
+    else:
+        groups = cells(rows, threshold)
+    found, covered = [], []
+    for members in groups:
+        pairs, dropped = search.leaders(members)
+        found.append(pairs)
+        covered.append(dropped)
+    while True:
+        pairs = Pairs.join(found)
+        kept = greedy(len(rows), pairs)
+        more = []
+        for n, members in enumerate(groups):
+            surprises = kept[covered[n]]
+            if surprises.any():
+                more.append(search.later(covered[n][surprises], members))
+                covered[n] = covered[n][~surprises]
+        if not more:
+            break
+        found = [pairs, *more]
+    return _nearest(len(rows), pairs, kept)
 
 
-def _assign(
-    left: np.ndarray, right: np.ndarray, cosine: np.ndarray, keeper: np.ndarray, similarity: np.ndarray
-) -> None:
-    """Walk the rows in order of rank. `left` < `right` in every pair; pairs sorted by right, then falling cosine."""
+def greedy(count: int, pairs: Pairs) -> np.ndarray:
+    """bool [count]: the rows that no earlier kept row covers, given pairs left < right."""
+    kept = np.ones(count, dtype=bool)
+    kept[pairs.right] = False
+    waiting = np.zeros(count, dtype=bool)
+    dropped = np.zeros(count, dtype=bool)
+    left, right = pairs.left, pairs.right
+    while len(left):
+        # In every round the earliest undecided row, at least, has only decided rows before it.
+        dropped[right[kept[left]]] = True
+        open_ = ~dropped[right] & ~dropped[left]
+        waiting[right[open_]] = True
+        free = right[~dropped[right] & ~waiting[right]]
+        waiting[right[open_]] = False
+        kept[free] = True
+        left, right = left[open_], right[open_]
+    return kept
+
+
+def _nearest(count: int, pairs: Pairs, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give every row that is not kept to the most similar keeper before it, of equals to the first."""
+    keeper = np.arange(count, dtype=np.int64)
+    similarity = np.ones(count, dtype=np.float32)
+    of_keepers = kept[pairs.left]
+    left, right, cosine = pairs.left[of_keepers], pairs.right[of_keepers], pairs.cosine[of_keepers]
     order = np.lexsort((left, -cosine, right))
-    for i, j, c in zip(left[order].tolist(), right[order].tolist(), cosine[order].tolist(), strict=True):
-        if (
-            keeper[j] == j and keeper[i] == i
-        ):  # j is still free and i is a keeper for good, as its turn has passed
-            keeper[j], similarity[j] = i, c
-
-
-def _pairs(rows: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs left < right with an fp32 cosine above the threshold."""
-    import faiss
-
-    count, width = rows.shape
-    index: Any = faiss.IndexFlatIP(width)
-    if count > EXACT_ROWS:
-        cells = int(4 * count**0.5)
-        index = faiss.IndexIVFFlat(index, width, cells, faiss.METRIC_INNER_PRODUCT)
-        index.cp.niter = 10
-        index.train(rows[np.random.default_rng(0).choice(count, min(count, cells * 40), replace=False)])
-        index.nprobe = 4
-    index.add(rows)
-    lefts, rights = [], []
-    for start in range(0, count, SEARCH_ROWS):
-        limits, _, found = index.range_search(rows[start : start + SEARCH_ROWS], threshold - STORAGE_ERROR)
-        right = np.repeat(np.arange(start, start + len(limits) - 1), np.diff(limits).astype(np.int64))
-        earlier = found < right
-        lefts.append(found[earlier])
-        rights.append(right[earlier])
-    left, right = (
-        np.concatenate(lefts or [np.empty(0, np.int64)]),
-        np.concatenate(rights or [np.empty(0, np.int64)]),
-    )
-    cosine = np.einsum("ij,ij->i", rows[left], rows[right]) if len(left) else np.empty(0, np.float32)
-    near = cosine > threshold
-    return left[near], right[near], np.minimum(cosine[near], 1.0)
+    members, first = np.unique(right[order], return_index=True)
+    keeper[members] = left[order][first]
+    similarity[members] = cosine[order][first]
+    return keeper, similarity

@@ -1,7 +1,8 @@
-"""The dedup stage: exact copies collapse by their bytes, then near-duplicates by their embeddings."""
+"""The dedup stage: exact copies collapse by their bytes, then their pixels; near-duplicates by their embeddings."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,24 +10,34 @@ import numpy as np
 import polars as pl
 
 from catalog import parts
-from catalog.errors import BadInput
+from catalog.console import say
+from catalog.errors import BadInput, LensError
 from catalog.store import Catalog
 from lensdata import score, scorers
+from lensdata.dedup import gather
 from lensdata.dedup.near import near_duplicates
+from lensdata.dedup.pictures import Pictures
 from lensdata.models import light_ids
 
-HASH_BITS = (
-    12  # of 64: pictures whose perceptual hashes differ by more are not copies, however close their vectors
-)
+RULES = "2"  # part of the digest: raise it when the same rows would now be clustered otherwise
+MEASURED = ["clarity", "entropy", "luminance"]
+# Two pictures that share all of this and their thumbnail have the same pixels: a variance, an entropy and a mean
+# over every pixel, as fp32, do not coincide by chance.
+PIXELS = ["width", "height", "phash", *MEASURED, *(f"{metric}_scorer" for metric in MEASURED)]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What deduplication found: images considered, byte copies and near-duplicates dropped, images kept."""
+    """What deduplication found: images considered, copies by bytes and by pixels, near-duplicates dropped."""
 
     images: int
-    exact: int
+    bytes: int
+    pixels: int
     near: int
+
+    @property
+    def exact(self) -> int:
+        return self.bytes + self.pixels
 
     @property
     def kept(self) -> int:
@@ -36,82 +47,118 @@ class Summary:
 def dedup(
     catalog: Catalog, threshold: float = 0.985, tier: str = "light", workers: int | None = None
 ) -> Summary | None:
-    """Cluster all readable images; None if nothing has changed since the last time at this threshold.
+    """Cluster all readable images; None if nothing that decides it has changed since the last time.
 
-    Missing embeddings are computed first. The clusters are replaced in one transaction.
+    Missing embeddings are computed first, and those whose file is damaged once more. An image without a vector is
+    its own keeper, unless its bytes say otherwise. The clusters are replaced in one transaction.
     """
     if not 0 < threshold < 1:
         raise BadInput(f"--threshold is a cosine between 0 and 1, not {threshold}")
     if tier != "light":
         raise BadInput(f"there are no {tier!r} models in this version; use --models light")
     model = scorers.embedding_model(light_ids()["embedding"])
-    settings = f"-{model}-{threshold:g}"
-    missing = catalog.named("dedup_missing", model=model).row(0, named=True)
-    if missing["unembedded"]:
-        score.score(catalog, tier, only=("embedding",), workers=workers)
-        missing = catalog.named("dedup_missing", model=model).row(0, named=True)
-    last = catalog.named("dedup_settings")
-    if not missing["unclustered"] and len(last) and last.item().endswith(settings):
+    _complete(catalog, model, tier, workers, values=False)
+    if _digest(catalog.named("dedup_rows", model=model), model, threshold) == _last_digest(catalog):
         return None
+    _complete(catalog, model, tier, workers, values=True)
     with catalog.job("dedup"):
         rows = catalog.named("dedup_rows", model=model)
         if rows.is_empty():
-            raise BadInput(
-                "no readable image has an embedding; run `lensdata ingest` and `lensdata score` first"
-            )
-        result, summary = _cluster(rows, catalog.root / "embeddings" / model, threshold)
-        part = parts.write(catalog.root, "dedup", f"dedup-{catalog.version:08d}{settings}", result)
+            raise BadInput("there is no readable image; run `lensdata ingest` first")
+        frame, summary = _cluster(catalog, rows, model, threshold)
+        name = f"dedup-{catalog.version:08d}-{model}-{threshold:g}-{_digest(rows, model, threshold)}"
+        part = parts.write(catalog.root, "dedup", name, frame)
         catalog.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
     return summary
 
 
-def _cluster(rows: pl.DataFrame, folder: Path, threshold: float) -> tuple[pl.DataFrame, Summary]:
+def _complete(catalog: Catalog, model: str, tier: str, workers: int | None, values: bool) -> None:
+    """See to it that every readable image's vector was tried, and that those said to be there are."""
+    folder = catalog.root / "embeddings" / model
+    bad = gather.damaged(folder, catalog.named("dedup_vectors", model=model), values)
+    if bad:
+        with catalog.job("dedup"):
+            name = f"forget-{catalog.version:08d}-{model}"
+            catalog.commit("forget", name, len(bad), [("dedup_forget", {"model": model, "parts": list(bad)})])
+        say(f"dedup: {next(iter(bad.values()))} ({len(bad)} damaged); computing these embeddings again")
+    if catalog.named("dedup_missing", model=model).item():
+        score.score(catalog, tier, only=("embedding",), workers=workers)
+    if bad:
+        again = gather.damaged(folder, catalog.named("dedup_vectors", model=model), values)
+        if again:
+            raise LensError(
+                f"{next(iter(again.values()))}, though it was computed anew; is the disk failing?"
+            )
+
+
+def _digest(rows: pl.DataFrame, model: str, threshold: float) -> str:
+    """Of everything the clusters depend on, in order of rank."""
+    digest = hashlib.sha256(f"{RULES} {model} {threshold!r} {len(rows)}".encode())
+    digest.update(rows.hash_rows(seed=0).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _last_digest(catalog: Catalog) -> str | None:
+    """Of the clusters as they stand; None if there are none, or some were removed since."""
+    last = catalog.named("dedup_last")
+    if last.is_empty():
+        return None
+    images, committed = last["images"][0], last["rows"][0]
+    return str(last["part_id"][0]).rsplit("-", 1)[-1] if images == committed else None
+
+
+def _cluster(
+    catalog: Catalog, rows: pl.DataFrame, model: str, threshold: float
+) -> tuple[pl.DataFrame, Summary]:
     """Rows best keeper first -> one row per image with its keeper."""
-    first = rows.with_row_index("rank").group_by("sha256", maintain_order=True).agg(pl.col("rank").first())
-    ranks = first["rank"].to_numpy()
-    unique = rows[ranks]
-    vectors = _vectors(unique, folder)
-    hashes = unique["phash"].to_numpy()
-    known = unique["phash"].is_not_null().to_numpy()
+    folder = catalog.root / "embeddings" / model
+    exact = _exact(rows, folder)
+    ranks = np.arange(len(rows))
+    keeper, similarity = ranks.copy(), np.ones(len(rows), dtype=np.float32)
+    compared = np.flatnonzero((exact == ranks) & rows["part"].is_not_null().to_numpy())
+    if len(compared):
+        chosen = rows[compared]
+        with gather.ranked(folder, chosen) as (vectors, thumbnails):
+            sides = chosen.select(pl.min_horizontal("width", "height")).to_series().to_numpy()
+            known = chosen["phash"].is_not_null().to_numpy()
+            pictures = Pictures(thumbnails, sides, chosen["phash"].fill_null(0).to_numpy(), known)
+            found, cosine = near_duplicates(vectors, threshold, pictures.agree)
+        keeper[compared], similarity[compared] = compared[found], cosine
 
-    def look_alike(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        different = np.bitwise_count(hashes[i].astype(np.uint64) ^ hashes[j].astype(np.uint64)) > HASH_BITS
-        return ~(different & known[i] & known[j])
-
-    keeper, similarity = near_duplicates(vectors, threshold, look_alike)
-    ids = unique["image_id"].to_numpy()
-    of_bytes = dict(zip(unique["sha256"], range(len(unique)), strict=True))
-    representative = np.array([of_bytes[sha] for sha in rows["sha256"]], dtype=np.int64)
-    image_ids = rows["image_id"].to_numpy()
-    keeper_ids = ids[keeper[representative]]
-    copies = ids[representative] != image_ids
-    near = keeper[representative] != representative
-    reason = np.where(near, "embedding", np.where(copies, "bytes", ""))
+    shas, ids = rows["sha256"].to_numpy(), rows["image_id"].to_numpy()
+    near = (keeper != ranks)[exact]
+    copies = (exact != ranks) & ~near
+    same_bytes = copies & (shas == shas[exact])
+    reason = np.select([near, same_bytes, copies], ["embedding", "bytes", "pixels"], "")
     frame = pl.DataFrame(
         {
-            "image_id": image_ids,
-            "keeper_id": keeper_ids,
-            "similarity": similarity[representative],
+            "image_id": ids,
+            "keeper_id": ids[keeper[exact]],
+            "similarity": similarity[exact],
             "reason": pl.Series(reason).replace("", None),
         }
     ).sort("image_id")
-    return frame, Summary(len(rows), int(copies.sum()), int((near & ~copies).sum()))
+    totals = [int(which.sum()) for which in (same_bytes, copies & ~same_bytes, near)]
+    return frame, Summary(len(rows), *totals)
 
 
-def _vectors(rows: pl.DataFrame, folder: Path) -> np.ndarray:
-    """The embeddings of `rows` as float32 [N, D], gathered from the memory-mapped fp16 parts."""
-    found: np.ndarray | None = None
-    where = rows.with_row_index("at").partition_by("part")
-    for group in where:
-        path = folder / f"{group['part'][0]}.npy"
-        try:
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BadInput(
-                f"the embeddings in {path} cannot be read ({error}); run `lensdata score --only embedding`"
-            ) from None
-        if found is None:
-            found = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
-        found[group["at"].to_numpy()] = matrix[group["row"].to_numpy()]
-    assert found is not None
-    return found
+def _exact(rows: pl.DataFrame, folder: Path) -> np.ndarray:
+    """int64 [N]: the best-ranked row with the same bytes, or the same pixels, as each row."""
+    by_bytes = _first(rows.select("sha256"))
+    distinct = np.flatnonzero(by_bytes == np.arange(len(rows)))
+    measured = (
+        rows[distinct].select("part", "row", *PIXELS).with_columns(pl.Series("rank", distinct)).drop_nulls()
+    )
+    alike = measured.filter(pl.struct(PIXELS).is_duplicated())
+    result = np.arange(len(rows))
+    if len(alike):
+        keys = alike.select(PIXELS).with_columns(pl.Series("thumbnail", gather.fingerprints(folder, alike)))
+        at = alike["rank"].to_numpy()
+        result[at] = at[_first(keys)]
+    return result[by_bytes]
+
+
+def _first(keys: pl.DataFrame) -> np.ndarray:
+    """int64 [N]: the first row with the same values as each row."""
+    at = pl.col("at").first().over(keys.columns)
+    return keys.with_row_index("at").select(at).to_series().to_numpy().astype(np.int64)

@@ -1,6 +1,9 @@
 """Shards: a manifest's samples as bucket-pure WebDataset tars, the same bytes every time."""
 
 from lensdata.shards.builder import Built, build
+from lensdata.shards.diff import diff
+from lensdata.shards.plan import batch_plan, parse_sizes
+from lensdata.shards.takedown import remove
 from lensdata.shards.verifier import verify
 
-__all__ = ["Built", "build", "verify"]
+__all__ = ["Built", "batch_plan", "build", "diff", "parse_sizes", "remove", "verify"]

@@ -231,8 +231,8 @@ def _finish(
             shard=pl.lit(name), bucket=pl.lit(rows["bucket"][0])
         )
         shards.append({"name": name, "bucket": rows["bucket"][0], "samples": len(good), **note})
-        texts = rows.select("image_id", "caption", "brief")
-        columns = ["image_id", "bucket", "shard", "offset", "length", "ext", "caption", "brief"]
+        texts = rows.select("image_id", "sha256", "caption", "brief")
+        columns = ["image_id", "sha256", "bucket", "shard", "offset", "length", "ext", "caption", "brief"]
         kept.append(good.join(texts, on="image_id", how="left", maintain_order="left").select(columns))
         dropped.append(index.filter(pl.col("error").is_not_null()).select("image_id", reason="error"))
     samples, lost = pl.concat(kept), pl.concat(dropped)

@@ -22,16 +22,17 @@ class TarWriter:
         info = tarfile.TarInfo(name)
         info.size = len(content)
         info.mode = 0o644
-        self._put(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
-        self._put(content)
-        self._put(ZEROS[: -len(content) % BLOCK])
+        self.put(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+        self.put(content)
+        self.put(ZEROS[: -len(content) % BLOCK])
 
     def finish(self) -> int:
         """Write the end mark, filled up to a whole record as tar does, and return the size of the file."""
-        self._put(ZEROS[: 2 * BLOCK])
-        self._put(ZEROS[: -self.offset % RECORD])
+        self.put(ZEROS[: 2 * BLOCK])
+        self.put(ZEROS[: -self.offset % RECORD])
         return self.offset
 
-    def _put(self, data: bytes) -> None:
+    def put(self, data: bytes) -> None:
+        """Append bytes that are whole members already."""
         self._file.write(data)
         self.offset += len(data)

@@ -11,7 +11,7 @@ import polars as pl
 
 from catalog import manifest
 from catalog.console import Progress
-from catalog.errors import LensError
+from catalog.errors import BadInput, LensError
 
 CHUNK = 1 << 20
 
@@ -22,7 +22,11 @@ def verify(folder: Path) -> Iterator[str]:
     A tar cut at a member's border reads without an error, so sizes, checksums and counts are compared.
     """
     found = manifest.load(folder, check_sizes=False)  # here every fault is wanted, not the first
-    samples = found.samples
+    try:
+        samples = found.samples
+    except BadInput as error:
+        yield str(error)
+        return
     if found.virtual:
         yield from _verify_virtual(found)
         return

@@ -2,40 +2,136 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from lensdata.sources.item import IMAGE_SUFFIXES, Item
+from catalog.store import DATABASE
+from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
+from lensdata.sources.survey import Survey
+from lensdata.sources.tables import TABLE_SUFFIXES
 from lensdata.sources.tars import list_tar
 
+TEXT_SUFFIXES = (".txt", ".json")
+COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
+OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')
+Facts = tuple[int, int]  # size in bytes, mtime in ns
 
-def list_folder(root: Path) -> Iterator[Item]:
-    """Items below `root` in order of their paths. Hidden files and folders are passed over; links to folders are not
-    followed, so that a loop of links ends; tars are read as WebDataset shards."""
-    with os.scandir(root) as entries:
-        found = sorted(
-            (entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name
-        )
-    sizes = {}
-    for entry in found:
-        if entry.is_file():
-            try:
-                sizes[entry.name] = entry.stat().st_size
-            except OSError:  # it vanished while we looked, or is a broken link
-                continue
-    for entry in found:
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from list_folder(path)
-        elif entry.name in sizes and path.suffix.lower() in IMAGE_SUFFIXES:
-            yield Item(
-                str(path), 0, sizes[entry.name], _sidecar(path, ".txt", sizes), _sidecar(path, ".json", sizes)
+
+def list_folder(root: Path, survey: Survey) -> Iterator[Item]:
+    """Items below `root` in order of their paths; tars are read as WebDataset shards.
+
+    Hidden files and folders are passed over. Links to folders are not followed, so that a loop of links ends. A
+    folder that Lens itself wrote (shards, a catalog) is no source, unless shards are what `root` names. All that is
+    passed over is counted in `survey`; nothing raises.
+    """
+    under_way = [_list_one(str(root), survey, named=True)]  # a stack: folders may nest deeper than calls may
+    while under_way:
+        found = next(under_way[-1], None)
+        if found is None:
+            under_way.pop()
+        elif isinstance(found, Item):
+            yield found
+        elif found.lower().endswith(".tar"):
+            yield from list_tar(Path(found), survey)
+        else:
+            under_way.append(_list_one(found.removesuffix("/"), survey))
+
+
+def written_by_lens(folder: Path) -> str | None:
+    """What Lens wrote `folder` as: "catalogs" or "shards", or None if it is the user's own."""
+    try:
+        if (folder / DATABASE).is_file():
+            return "catalogs"
+        manifest, mark = folder / "manifest.json", folder / "build.json"
+        if manifest.is_file() and OUR_FORMAT.search(manifest.read_bytes()):
+            return "shards"
+        if mark.is_file():
+            fields = json.loads(mark.read_bytes())
+            return (
+                "shards" if isinstance(fields, dict) and {"fingerprint", "virtual"} <= fields.keys() else None
             )
-        elif entry.name in sizes and path.suffix == ".tar":
-            yield from list_tar(path)
+    except (OSError, ValueError, RecursionError):  # unreadable, or not the JSON that Lens writes
+        pass
+    return None
 
 
-def _sidecar(image: Path, suffix: str, sizes: dict[str, int]) -> tuple[str, int, int] | None:
-    name = image.with_suffix(suffix).name
-    return (str(image.with_name(name)), 0, sizes[name]) if name in sizes else None
+def _list_one(folder: str, survey: Survey, named: bool = False) -> Iterator[Item | str]:
+    """In order of their names: an image as an Item, a tar as its path, a folder as its path with a final slash."""
+    ours = written_by_lens(Path(folder))
+    if ours == "catalogs" or (ours == "shards" and not named):
+        survey.note(f"{ours} of Lens's own passed over", folder)
+        return
+    files: dict[str, Facts] = {}
+    folders: set[str] = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                _sort(entry, files, folders, survey)
+    except OSError as error:
+        survey.note(f"folders that cannot be read ({error.strerror})", folder)
+    used: set[str] = set()
+    for name in sorted(files.keys() | folders):
+        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for every file costs more than the rest)
+        path = f"{folder.rstrip('/')}/{name}"
+        if name in folders:
+            yield path + "/"
+        elif suffix in IMAGE_SUFFIXES:
+            yield _image(path, name, files, used)
+        elif suffix == ".tar":
+            yield path
+        elif COMPRESSED_TAR.search(name):
+            survey.note("compressed tars passed over (decompress them: images are read in place)", path)
+        elif suffix in TABLE_SUFFIXES:
+            survey.note("tables inside folders passed over (name them to ingest them)", path)
+        elif suffix not in TEXT_SUFFIXES:
+            survey.note("files that are no images passed over", path)
+    for name in sorted(files.keys() - used):
+        if name.lower().endswith(TEXT_SUFFIXES):
+            survey.note("texts without an image of their name", f"{folder}/{name}")
+
+
+def _sort(entry: os.DirEntry[str], files: dict[str, Facts], folders: set[str], survey: Survey) -> None:
+    if entry.name.startswith("."):
+        survey.note("hidden files and folders passed over", entry.path)
+        return
+    try:
+        entry.name.encode()
+        if entry.is_dir(follow_symlinks=False):
+            folders.add(entry.name)
+            return
+        found = entry.stat()
+    except UnicodeEncodeError:
+        survey.note("names that are not UTF-8 passed over (rename them)", entry.path)
+    except OSError as error:  # it vanished while we looked, or is a link that leads nowhere or in a circle
+        kind = "links" if entry.is_symlink() else "files"
+        survey.note(f"{kind} that cannot be followed ({error.strerror})", entry.path)
+    else:
+        if stat.S_ISREG(found.st_mode):
+            files[entry.name] = (found.st_size, found.st_mtime_ns)
+        elif stat.S_ISDIR(found.st_mode):
+            survey.note("links to folders not followed", entry.path)
+        else:  # opening a pipe would block for ever
+            survey.note("pipes, sockets and devices passed over", entry.path)
+
+
+def _image(path: str, name: str, files: dict[str, Facts], used: set[str]) -> Item:
+    stem = os.path.splitext(name)[0]  # noqa: PTH122
+    size, mtime = files[name]
+    ranges: list[Range | None] = []
+    for suffix in TEXT_SUFFIXES:
+        beside = next((n for n in (stem + suffix, stem + suffix.upper()) if n in files), None)
+        if beside is None:
+            ranges.append(None)
+            continue
+        used.add(beside)
+        ranges.append((path.removesuffix(name) + beside, 0, files[beside][0]))
+    texts = [files[text[0].rpartition("/")[2]] for text in ranges if text]
+    return Item(
+        path, 0, size, ranges[0], ranges[1],
+        file_size=size + sum(text[0] for text in texts),
+        file_mtime_ns=max([mtime] + [text[1] for text in texts]),
+    )  # fmt: skip

@@ -8,16 +8,24 @@ IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jp2",
 }  # fmt: skip
 
+Range = tuple[str, int, int]  # (uri, offset, length)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image: where its bytes are, and where its text is (as ranges, so that listing stays cheap).
 
-    `text` and `json` are (uri, offset, length) of the sidecars, or None.
+    `text` and `json` are the ranges of the sidecars, or None. `file_size` (bytes) and `file_mtime_ns` tell whether
+    anything has changed since the last ingest: of a tar they are the tar's own; of a plain file the sum of its size
+    and its sidecars', and the latest of their times. `length` is None where only reading tells it. `given` holds
+    alt_text, url and licence where the source itself gives them.
     """
 
     uri: str
     offset: int
-    length: int
-    text: tuple[str, int, int] | None = None
-    json: tuple[str, int, int] | None = None
+    length: int | None
+    text: Range | None = None
+    json: Range | None = None
+    file_size: int = 0
+    file_mtime_ns: int = 0
+    given: dict[str, str | None] | None = None

@@ -1,4 +1,11 @@
-"""WebDataset tars: members that share a key (the path up to the first dot of its last part) are one sample."""
+"""WebDataset tars, read in place: consecutive members that share a key are one sample.
+
+The key is the member's path up to the first dot of its last part, the extension all that follows that dot. A sample's
+images are its members with exactly an image's extension (`0.png`). Only where it has none, a longer extension that
+ends like an image's counts, too (`b.v2.png`), so `0.mask.png` beside `0.png` is never taken for an image. The text is
+`txt` and the fields are `json`, exactly, so `0.negative.txt` is no caption; an image `b.v2.png` prefers a `b.v2.txt`.
+An extension that the sample has already begins a new sample.
+"""
 
 from __future__ import annotations
 
@@ -7,42 +14,123 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalog.console import say
-from lensdata.sources.item import IMAGE_SUFFIXES, Item
+from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
+from lensdata.sources.survey import Survey
 
 BLOCK = tarfile.BLOCKSIZE
+ZERO_BLOCK = bytes(BLOCK)
+MAX_MEMBER_BYTES = 2**50  # more is no size but a damaged header
+AFTER_END_BYTES = 2**20
+COMPRESSIONS = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd",
+}  # fmt: skip
+
+Members = dict[str, Range]
 
 
-def list_tar(path: Path) -> Iterator[Item]:
+def refusal(path: Path) -> str | None:
+    """Why the file `path` cannot be read as a tar ("is empty", ...), or None if it can."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(BLOCK)
+            if not start:
+                return "is empty"
+            for magic, name in COMPRESSIONS.items():
+                if start.startswith(magic):
+                    return f"is compressed with {name}; decompress it first, since images are read in place"
+            file.seek(0)
+            with tarfile.open(fileobj=file, mode="r:") as tar:
+                return None if tar.next() else "is a tar without a member"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    except Exception as error:  # tarfile raises all kinds on what is no tar
+        return f"is not a tar ({error})"
+
+
+def list_tar(path: Path, survey: Survey) -> Iterator[Item]:
     """The images of a tar, as ranges of it: nothing is extracted, so a member's name can lead nowhere.
 
-    A tar without its end mark was cut, possibly between two members, where reading it shows no error: what is there
-    is listed and the cut is said.
+    A tar may have been cut, possibly between two members, where reading it shows no error: what is there is listed
+    and the cut is noted in `survey`, as is everything passed over. Nothing raises.
     """
-    key: str | None = None
-    members: list[tuple[str, tuple[str, int, int]]] = []
-    end = 0
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                end = member.offset_data + -(-member.size // BLOCK) * BLOCK
-                if not member.isfile():
+        facts = path.stat()
+    except OSError as error:
+        survey.note("tars that cannot be read", f"{path}, {error.strerror}")
+        return
+    survey.tars[str(path)] = (facts.st_size, facts.st_mtime_ns)
+    if reason := refusal(path):
+        survey.note("files named .tar that are passed over", f"{path}, which {reason}")
+        return
+    key: str | None = None
+    members: Members = {}
+    for member in _members(path, survey):
+        folder, _, base = member.name.rpartition("/")
+        stem, dot, extension = base.partition(".")
+        if not stem or not dot:
+            survey.note("members of tars without a key or extension passed over", f"{path}:{member.name}")
+            continue
+        this, extension = f"{folder}/{stem}", extension.lower()
+        if this == key and extension in members:
+            survey.note(
+                "keys that occur twice in a tar (each is taken for a sample)", f"{path}:{member.name}"
+            )
+        if this != key or extension in members:
+            yield from _sample(str(path), facts, key, members, survey)
+            key, members = this, {}
+        members[extension] = (str(path), member.offset_data, member.size)
+    yield from _sample(str(path), facts, key, members, survey)
+
+
+def _members(path: Path, survey: Survey) -> Iterator[tarfile.TarInfo]:
+    """The regular files of a tar, up to its end or to where it breaks off."""
+    end, last = 0, "nothing"
+    try:
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
+                if tar.offset <= end or not 0 <= member.size <= MAX_MEMBER_BYTES:
+                    raise tarfile.HeaderError(f"a member of {member.size} bytes")
+                end, last = tar.offset, member.name
+                if member.issparse() or not member.isfile():
+                    if not member.isdir():
+                        survey.note("links, sparse and special members of tars passed over", f"{path}:{last}")
                     continue
-                folder, _, base = member.name.rpartition("/")
-                if (this := f"{folder}/{base.partition('.')[0]}") != key:
-                    yield from _sample(members)
-                    key, members = this, []
-                suffix = os.path.splitext(base)[1].lower()  # noqa: PTH122 (a member's name is no path of ours)
-                members.append((suffix, (str(path), member.offset_data, member.size)))
-        if path.stat().st_size < end + BLOCK:
-            say(f"ingest: {path} ends without an end mark; it was cut and may lack samples")
-    except (tarfile.TarError, OSError) as error:
-        say(f"ingest: {path} breaks off after {key or 'nothing'} ({error}); what stands before is kept")
-    yield from _sample(members)
+                yield member
+            file.seek(end)
+            mark, rest = file.read(BLOCK), file.read(AFTER_END_BYTES)
+        if len(mark) < BLOCK:
+            survey.note("tars that end without an end mark were cut and may lack samples", path)
+        elif mark != ZERO_BLOCK:
+            survey.note("tars that break off at a damaged header", f"{path} after {last}")
+        elif rest.strip(b"\0"):
+            survey.note("tars that go on after their end mark, of which the first part is read", path)
+    except Exception as error:  # damaged headers make tarfile raise nearly anything
+        survey.note("tars that break off; what stands before is kept", f"{path} after {last}: {error}")
 
 
-def _sample(members: list[tuple[str, tuple[str, int, int]]]) -> Iterator[Item]:
-    sidecars = dict(members)
-    for suffix, (uri, offset, length) in members:
-        if suffix in IMAGE_SUFFIXES:
-            yield Item(uri, offset, length, sidecars.get(".txt"), sidecars.get(".json"))
+def _sample(
+    uri: str, facts: os.stat_result, key: str | None, members: Members, survey: Survey
+) -> Iterator[Item]:
+    pictures = [e for e in members if f".{e.rpartition('.')[2]}" in IMAGE_SUFFIXES]
+    plain = [e for e in pictures if "." not in e]
+    used = set()
+    for extension in plain or pictures:
+        stem = extension.rpartition(".")[0]
+        text, fields = (
+            next((name for name in (f"{stem}.{kind}", kind) if name in members), "")
+            for kind in ("txt", "json")
+        )
+        used |= {extension, text, fields}
+        _, offset, length = members[extension]
+        yield Item(
+            uri, offset, length, members.get(text), members.get(fields), facts.st_size, facts.st_mtime_ns
+        )
+    for extension in members.keys() - used:
+        if extension in pictures:
+            kind = "further pictures of samples in tars (masks?) passed over"
+        elif not used and extension in ("txt", "json"):
+            kind = "texts in tars apart from any image (the members of a sample must follow one another)"
+        else:
+            kind = "members of tars that are neither image nor its txt or json passed over"
+        survey.note(kind, f"{uri}:{key}.{extension}")

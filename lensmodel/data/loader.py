@@ -41,13 +41,15 @@ class BadSamples:
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()
         self.reasons: dict[int, str] = {}
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    entry = json.loads(line)
-                    self.reasons[entry["image_id"]] = entry["reason"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # the last line of a killed run may be cut
+
+    def read(self) -> None:
+        """Know what a run that is being resumed has recorded."""
+        for line in self.path.read_text(errors="replace").splitlines() if self.path.exists() else []:
+            try:
+                entry = json.loads(line)
+                self.reasons[entry["image_id"]] = entry["reason"]
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that a full disk cut
 
     def add(self, image_id: int, row: int, reason: str) -> None:
         with self._lock:

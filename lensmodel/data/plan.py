@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def key_of(*parts: object) -> int:
@@ -33,30 +36,44 @@ def shuffled(n: int, *key: object) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
-def spread(image_ids: np.ndarray) -> np.ndarray:
+def identities(samples: pl.DataFrame) -> np.ndarray:
+    """What decides a sample's side, uint64 [N]: the start of the sha256 of its bytes, so that copies of a picture and
+    another ingest order share it; the image id of a manifest that names no sha256.
+    """
+    if "sha256" not in samples.columns:
+        return samples["image_id"].to_numpy().astype(np.uint64)
+    import polars as pl
+
+    return samples["sha256"].str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
+
+
+def spread(identities: np.ndarray) -> np.ndarray:
     """The 64-bit finaliser of splitmix64, so that neighbouring ids land anywhere in [0, 2^64).
 
     Its starting constant is not the one that orders manifests: who validates must not follow from a sample's
     place.
     """
-    x = image_ids.astype(np.uint64) + np.uint64(0x5851F42D4C957F2D)
+    x = identities.astype(np.uint64) + np.uint64(0x5851F42D4C957F2D)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-def held_out(image_ids: np.ndarray, fraction: float, at_least: int) -> np.ndarray:
-    """Which samples validate and never train: bool [N], by a hash of the image id alone.
+def held_out(identities: np.ndarray, fraction: float, at_least: int) -> np.ndarray:
+    """Which samples validate and never train: bool [N], by a hash of their identities. Equal ones share a side.
 
-    An image keeps its side when the data set grows. Where `fraction` gives fewer than `at_least` samples, the
-    ones with the lowest hashes fill up, but never more than a quarter of the data.
+    While `fraction` decides, an image keeps its side when the data set grows. Where it gives fewer than `at_least`
+    samples, the ones with the lowest hashes fill up (never beyond a quarter of the data); of these, some may train
+    once the data set has grown.
     """
-    hashes = spread(image_ids)
+    hashes = spread(identities)
     wanted = max(int((hashes < np.uint64(int(fraction * 2**63) * 2)).sum()), min(at_least, len(hashes) // 4))
-    chosen = np.zeros(len(hashes), dtype=bool)
-    if fraction > 0:
-        chosen[np.argsort(hashes, kind="stable")[:wanted]] = True
-    return chosen
+    if fraction == 0 or wanted == 0:
+        return np.zeros(len(hashes), dtype=bool)
+    last = np.sort(hashes)[wanted - 1]
+    chosen = hashes <= last
+    # Many copies of one picture at the border: leave them to training rather than most of the data to validation.
+    return chosen if chosen.sum() <= max(wanted, len(hashes) // 2) else hashes < last
 
 
 @dataclass(frozen=True)
@@ -173,8 +190,3 @@ def resume_segments(segments: Sequence[Segment], step: int, width: int) -> list[
     if kept and kept[-1].width == width:
         return kept
     return [*kept, Segment(step, position, width)]
-
-
-def steps_for(epochs: float, plan: DataPlan, width: int) -> int:
-    """Steps of `width` batches that cover `epochs` epochs."""
-    return math.ceil(epochs * plan.batches_per_epoch / width)

@@ -5,7 +5,9 @@ used.
 import inspect
 import json
 import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,12 +33,18 @@ def load(
     if not (folder / "config.json").is_file() and (folder / "transformer" / "config.json").is_file():
         folder = folder / "transformer"
     config = _json(folder / "config.json")
-    known = set(inspect.signature(LensTransformer.__init__).parameters) - {"self"}
+    known = {
+        k: p.default for k, p in inspect.signature(LensTransformer.__init__).parameters.items() if k != "self"
+    }
     unknown = sorted(k for k in config if not k.startswith("_") and k not in known)
     if unknown:
         logging.getLogger(__name__).warning("%s: settings unknown to Lens: %s", folder, ", ".join(unknown))
+    config = {k: v for k, v in config.items() if k in known}
+    for key, value in config.items():
+        if not _is_like(value, known[key]):
+            raise BadInput(f"{folder / 'config.json'}: {key} is {value!r}, which is not of its type")
     with torch.device("meta"):
-        model = LensTransformer(**{k: v for k, v in config.items() if k in known})
+        model = LensTransformer(**config)
 
     where = _locate(folder)
     want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -50,6 +58,17 @@ def load(
                 state[name] = tensor if dtype is None else tensor.to(dtype)
     model.load_state_dict(state, assign=True)
     return model.eval()
+
+
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a setting's value is of the type of its default. Sizes are positive; only inner_dim may be None."""
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple) and all(type(v) is int for v in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    if default is None or type(default) is int:
+        return (type(value) is int and 0 < value < 2**31) or (value is None and default is None)
+    return type(value) is type(default)
 
 
 def _json(file: Path) -> dict:

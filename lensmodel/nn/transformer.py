@@ -212,9 +212,9 @@ def _check_config(config: dict, dim: int, out_dim: int, layers: int) -> None:
         raise BadInput(
             f"inner_dim {config['inner_dim']} is not num_attention_heads * attention_head_dim = {dim}"
         )
-    if len(axes) != 3 or sum(axes) != head or any(a % 2 for a in axes):
+    if len(axes) != 3 or sum(axes) != head or any(a % 2 or a <= 0 for a in axes):
         raise BadInput(
-            f"axes_dims_rope {tuple(axes)} must be three even numbers with the sum attention_head_dim {head}"
+            f"axes_dims_rope {tuple(axes)} must be three positive even numbers with the sum attention_head_dim {head}"
         )
     if not (config["gate_mlp"] and config["rms_norm"]):
         raise BadInput("gate_mlp and rms_norm must be true: Lens has no other MLP or norm")

@@ -19,7 +19,9 @@ CREATE TABLE images (
     alt_error     VARCHAR,             -- why its text could not be used, or what was mended in it
     licence       VARCHAR,
     url           VARCHAR,
-    ingested_at   TIMESTAMP NOT NULL
+    ingested_at   TIMESTAMP NOT NULL,
+    file_size     BIGINT,              -- bytes of the file and its sidecars (or of the tar) when it was last read,
+    file_mtime_ns BIGINT               -- and the latest of their times: where they differ, ingest reads again
 );
 
 -- Who measured a column: model, revision and preprocessing. Scores of two scorers are never mixed in silence.
@@ -45,7 +47,8 @@ CREATE TABLE scores (
     phash      UBIGINT                     -- 64-bit perceptual hash, beside the embedding when judging near-duplicates
 );
 
--- Where the vector of an image stands: row `row` of embeddings/MODEL/PART.npy (float16). A row of -1 failed.
+-- Where the vector of an image stands: row `row` of embeddings/MODEL/PART.npy (float16), with a thumbnail at the same
+-- row of PART.thumb.npy. A row of -1 failed.
 CREATE TABLE embeddings (
     image_id BIGINT  NOT NULL,
     model    VARCHAR NOT NULL,
@@ -60,7 +63,8 @@ CREATE TABLE clusters (
     cluster_id BIGINT NOT NULL,
     keeper_id  BIGINT NOT NULL,
     similarity FLOAT  NOT NULL,
-    reason     VARCHAR             -- bytes, embedding; NULL for a keeper
+    reason     VARCHAR,            -- bytes, pixels, embedding; NULL for a keeper
+    members    INTEGER             -- images in the cluster, the keeper among them
 );
 
 CREATE TABLE captions (

@@ -1,7 +1,4 @@
-SELECT
-    count(*) FILTER (e.image_id IS NULL) AS unembedded,
-    count(*) FILTER (e.image_id IS NOT NULL AND c.image_id IS NULL) AS unclustered
-FROM images i
-LEFT JOIN (SELECT DISTINCT image_id FROM embeddings WHERE model = $model) e USING (image_id)
-LEFT JOIN clusters c USING (image_id)
+-- Readable images for which nobody has tried to compute a vector of this model.
+SELECT count(*) FROM images i
 WHERE i.status IN ('ok', 'ok-warnings')
+  AND NOT EXISTS (SELECT 1 FROM embeddings e WHERE e.image_id = i.image_id AND e.model = $model)

@@ -1,2 +1,3 @@
-INSERT INTO clusters
-SELECT image_id, keeper_id AS cluster_id, keeper_id, similarity, reason FROM read_parquet($part) ORDER BY image_id
+INSERT INTO clusters (image_id, cluster_id, keeper_id, similarity, reason, members)
+SELECT image_id, keeper_id AS cluster_id, keeper_id, similarity, reason, count(*) OVER (PARTITION BY keeper_id) AS members
+FROM read_parquet($part) ORDER BY image_id

@@ -1,7 +1,11 @@
 -- What deduplication needs, best keeper first: the largest image, then the best aesthetic score, then the oldest id.
-SELECT i.image_id, i.sha256, e.part, e.row, s.phash
+-- Models repeat a score to about 1e-6, not to the bit: so copies tie, and the oldest stays.
+-- An image without a vector (part and row NULL) is compared by its bytes alone.
+SELECT
+    i.image_id, i.sha256, i.width, i.height, s.phash, s.clarity, s.entropy, s.luminance,
+    s.clarity_scorer, s.entropy_scorer, s.luminance_scorer, e.part, e.row
 FROM images i
-JOIN embeddings e ON e.image_id = i.image_id AND e.model = $model AND e.row >= 0
+LEFT JOIN embeddings e ON e.image_id = i.image_id AND e.model = $model AND e.row >= 0
 LEFT JOIN scores s ON s.image_id = i.image_id
 WHERE i.status IN ('ok', 'ok-warnings')
-ORDER BY i.width::BIGINT * i.height DESC, s.aesthetic DESC NULLS LAST, i.image_id
+ORDER BY i.width::BIGINT * i.height DESC, round(s.aesthetic, 3) DESC NULLS LAST, i.image_id

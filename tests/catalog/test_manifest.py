@@ -57,7 +57,7 @@ def test_a_changed_file_is_a_bad_sample_not_another_picture(filled_own: catalog.
     data = bytearray(path.read_bytes())
     data[-30] ^= 255
     path.write_bytes(bytes(data))
-    with pytest.raises(manifest.SampleError, match="has changed since it was ingested"):
+    with pytest.raises(manifest.SampleError, match="does not hold the bytes that the manifest names"):
         made.read(0)
     path.unlink()
     with pytest.raises(manifest.SampleError):
@@ -87,9 +87,17 @@ def test_damaged_manifests_are_refused_in_one_line(filled: catalog.Catalog, dama
     assert "\n" not in str(caught.value)
 
 
+def test_a_list_that_was_edited_is_refused(filled: catalog.Catalog) -> None:
+    folder = filled.select().manifest("train").root
+    samples = manifest.load(folder).samples
+    samples.with_columns(caption=samples["caption"].reverse()).write_parquet(folder / "samples.parquet")
+    with pytest.raises(BadInput, match="is not the one that manifest"):
+        _ = manifest.load(folder).samples
+
+
 def test_counts_that_disagree_are_refused(filled: catalog.Catalog) -> None:
     folder = filled.select().manifest("train").root
     info = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(info | {"samples": 9}))
-    with pytest.raises(BadInput, match="promises 9 samples"):
+    with pytest.raises(BadInput, match="is not the one that manifest"):
         _ = manifest.load(folder).samples

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import catalog
 from catalog.errors import BadInput
 from lensdata.ingest import ingest
 from tests.fakes import zoo
-from tests.helpers import fill, picture
+from tests.helpers import fill, make_tar, picture, png
 
 
 @pytest.fixture
@@ -26,7 +24,7 @@ def rows(opened: catalog.Catalog, columns: str) -> list[tuple]:
 
 
 def test_ids_are_dense_and_follow_the_paths(opened: catalog.Catalog, images: Path) -> None:
-    assert ingest(opened, [images], workers=2) == 12
+    assert ingest(opened, [images], workers=2).added == 12
     found = rows(opened, "image_id, uri, width, height, alt_text, source")
     assert [row[0] for row in found] == list(range(1, 13))
     assert [row[1] for row in found] == sorted(row[1] for row in found)
@@ -37,8 +35,8 @@ def test_ids_are_dense_and_follow_the_paths(opened: catalog.Catalog, images: Pat
 def test_again_adds_only_what_is_new(opened: catalog.Catalog, images: Path) -> None:
     ingest(opened, [images], workers=1)
     picture(99).save(images / "aaa.png")
-    assert ingest(opened, [images], workers=1) == 1
-    assert ingest(opened, [images], workers=1) == 0
+    assert ingest(opened, [images], workers=1).added == 1
+    assert ingest(opened, [images], workers=1).added == 0
     assert rows(opened, "image_id")[-1] == (13,)
     assert rows(opened, "uri")[-1][0].endswith("aaa.png")
 
@@ -61,7 +59,7 @@ def test_every_animal_of_the_zoo_is_a_row(opened: catalog.Catalog, tmp_path: Pat
     animals = zoo.animals()
     for animal in animals:
         (folder / f"{animal.name}.png").write_bytes(animal.data)
-    assert ingest(opened, [folder], workers=1) == len(animals)
+    assert ingest(opened, [folder], workers=1).added == len(animals)
     assert opened.sql("SELECT sum(n) FROM (SELECT count(*) n FROM images GROUP BY status)").item() == len(
         animals
     )
@@ -106,20 +104,6 @@ def test_sidecars(opened: catalog.Catalog, tmp_path: Path) -> None:
     assert "not an object" in found["h"][3]
 
 
-def make_tar(path: Path, members: list[tuple[str, bytes]]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-
-
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    picture(seed, 40, 30).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Path) -> None:
     members = [
         ("x/a.png", png(1)),
@@ -130,7 +114,7 @@ def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Pa
         ("../../etc/evil.png", png(4)),
     ]
     make_tar(tmp_path / "s.tar", members)
-    assert ingest(opened, [tmp_path / "s.tar"], workers=1) == 4
+    assert ingest(opened, [tmp_path / "s.tar"], workers=1).added == 4
     found = rows(opened, "uri, byte_offset, byte_length, alt_text, status")
     for (uri, offset, length, _, status), data in zip(found, (png(1), png(2), png(3), png(4)), strict=True):
         assert Path(uri).read_bytes()[offset : offset + length] == data
@@ -147,10 +131,10 @@ def test_a_broken_tar_gives_what_stands_before_the_break(
     data = path.read_bytes()
     border = 512 + -(-len(png(1)) // 512) * 512
     path.write_bytes(data[:border])  # between two members: the reader sees no error
-    assert ingest(opened, [path], workers=1) == 1
-    assert "ends without an end mark" in capsys.readouterr().err
+    assert ingest(opened, [path], workers=1).added == 1
+    assert "end without an end mark" in capsys.readouterr().err
     path.with_name("t.tar").write_bytes(data[: border + 812])  # inside the second picture
-    assert ingest(opened, [path.with_name("t.tar")], workers=1) == 2
+    assert ingest(opened, [path.with_name("t.tar")], workers=1).added == 2
     assert rows(opened, "status")[-1] == ("truncated",)
 
 
@@ -161,13 +145,54 @@ def test_missing_and_empty_sources(opened: catalog.Catalog, tmp_path: Path) -> N
         ("none", "no file or folder"),
         ("empty", "holds no image"),
         ("letter.txt", "not a folder"),
+        ("a" * 300, "File name too long"),
+        ("~nobody-of-this-name/x", "no user of the name"),
     ):
         with pytest.raises(BadInput, match=message):
-            ingest(opened, [tmp_path / path])
+            ingest(opened, [Path(path) if path.startswith("~") else tmp_path / path])
 
 
 def test_a_loop_of_links_ends(opened: catalog.Catalog, tmp_path: Path) -> None:
     folder = fill(tmp_path / "f", 2)
     (folder / "again").symlink_to(folder, target_is_directory=True)
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert ingest(opened, [folder], workers=1) == 2
+    assert ingest(opened, [folder], workers=1).added == 2
+
+
+def test_sources_that_overlap_are_listed_once(opened: catalog.Catalog, images: Path, monkeypatch) -> None:
+    fill(images / "sub", 2)
+    fill(images / ".hidden", 2)
+    (images / "link").symlink_to(images / "sub")
+    make_tar(images / "s.tar", [("a.png", png(1))])
+    monkeypatch.setattr("lensdata.ingest.PART_IMAGES", 4)
+    paths = [images / "sub", images, images / ".." / "images", images, images / "s.tar"]
+    assert ingest(opened, paths, workers=2).added == 15
+    assert opened.sql("SELECT count(DISTINCT (uri, byte_offset)), max(image_id) FROM images").row(0) == (
+        15,
+        15,
+    )
+    # What listing a folder passes over is not dropped when it is named itself.
+    assert ingest(opened, [images, images / ".hidden"], workers=1).added == 2
+    assert ingest(opened, [images, images / "link"], workers=1).added == 2
+
+
+def test_one_odd_item_becomes_a_row(opened: catalog.Catalog, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "f", 1)
+    for name, text in (
+        ("surrogate", '{"caption": "lone \\ud800 one", "url": "\\udfff"}'),
+        ("deep", "[" * 100_000),
+    ):
+        picture(1, 32, 32).save(folder / f"{name}.png")
+        (folder / f"{name}.json").write_text(text)
+    picture(1, 32, 32).save(folder / "long.png")
+    (folder / "long.txt").write_text("x" * (2**24 + 1))
+    with (folder / "vast.png").open("wb") as file:
+        file.truncate(2**30 + 1)  # takes no room on the disk
+    assert ingest(opened, [folder], workers=1).added == 5
+    found = {Path(row[0]).stem: row[1:] for row in rows(opened, "uri, status, alt_text, alt_error, url")}
+    assert found["surrogate"] == ("ok", "lone  one", "lone surrogates removed", None)
+    assert found["deep"][0] == "ok"
+    assert "sidecar .json" in found["deep"][2]
+    assert found["vast"][0] == "too-large"
+    assert found["long"][:2] == ("ok", None)
+    assert "the most that is read" in found["long"][2]

@@ -57,6 +57,7 @@ def make_manifest():
         text = json.dumps([(r["image_id"], r["sha256"], r["caption"]) for r in rows])
         info = {
             "format": manifests.FORMAT, "name": name, "virtual": True, "samples": len(rows), "shards": [],
+            "buckets": manifests.bucket_counts(samples),
             "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
         }  # fmt: skip
         manifests.write(folder / "manifest", info, samples)

@@ -96,7 +96,11 @@ def test_bad_usage_is_one_line_and_exit_code_2(tiny, tiny_overrides, tmp_path, c
         (("train", *shards, *out, *tiny_overrides, "batch_512=99", "batch_768=99"), "no bucket has enough"),
         (("train", *shards, *out, *tiny_overrides, "enc_hidden_dim=64"), "set enc_hidden_dim=32"),
         (("train", *shards, *out, *tiny_overrides, "device=toaster"), "device=toaster cannot be used"),
+        (("train", *shards, *out, *tiny_overrides, "device=meta"), "device=meta cannot be used"),
+        (("train", *shards, *out, *tiny_overrides, "device=hpu"), "device=hpu cannot be used"),
+        (("train", *shards, *out, *tiny_overrides, f"features={__file__}"), "cannot be a folder"),
         (("train", *shards, "--out", __file__, *tiny_overrides), "is a file"),
+        (("train", *shards, "--out", "/proc/x", *tiny_overrides), "--out /proc/x cannot be written"),
         (("sample", "--checkpoint", tmp_path / "nowhere", "--prompt", "x"), "does not exist"),
         (("sample", "--checkpoint", tmp_path / "empty", "--prompt", "x"), "no checkpoint in it"),
         (("sample", "--checkpoint", tmp_path), "--prompt"),
@@ -118,7 +122,7 @@ def test_damaged_checkpoints_are_named(tiny, tiny_overrides, tmp_path, capsys):
     weights.write_bytes(whole)
     state = folder / "state.json"
     text = state.read_text()
-    state.write_text(text.replace("lens-checkpoint/1", "lens-checkpoint/9"))
+    state.write_text(text.replace("lens-checkpoint/2", "lens-checkpoint/9"))
     code, _, errors = run(capsys, "sample", "--checkpoint", out, "--prompt", "x")
     assert code == 2 and "lens-checkpoint/9" in errors[0]
     state.write_text(text[:40])

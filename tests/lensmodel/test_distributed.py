@@ -1,5 +1,6 @@
 """Two processes train what one process trains, and a run may change its world size on the way."""
 
+import json
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def test_two_processes_train_as_one(tiny, tiny_overrides, tmp_path):
         str(tiny.root),
         "--out",
         str(tmp_path / "two"),
+        "--json",
         *shared,
     ]
     done = subprocess.run(
@@ -36,6 +38,13 @@ def test_two_processes_train_as_one(tiny, tiny_overrides, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done: step 8") == 1  # one rank speaks
+    assert json.loads(done.stdout)["step"] == 8  # here, too
+
+    again = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
+    assert again.returncode != 0 and again.stderr.count("holds a run already") == 1
+    assert "gloo" not in again.stderr.lower() and "Connection" not in again.stderr
     a = load_file(checkpoint.find(tmp_path / "one") / "model" / "diffusion_pytorch_model.safetensors")
     b = load_file(checkpoint.find(tmp_path / "two") / "model" / "diffusion_pytorch_model.safetensors")
     for name, tensor in a.items():

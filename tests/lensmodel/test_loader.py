@@ -17,6 +17,7 @@ SIZES = {512: 4, 768: 3, 1024: 2}
 def parts(manifest, out: Path, cache_mb=0, dropout=0.0, brief=0.0):
     plan = DataPlan(manifest.samples["bucket"].to_list(), np.arange(len(manifest.samples)), SIZES, 7)
     bad = BadSamples(out / "bad_samples.jsonl")
+    bad.read()
     pictures = Pictures(manifest, PixelLatents().pixel_size, 7, cache_mb, bad)
     return plan, pictures, Captions(manifest, 7, brief, dropout)
 

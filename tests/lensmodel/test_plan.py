@@ -1,6 +1,9 @@
 """The data plan: every sample once, equal batch counts, resume from an integer whatever the world size."""
 
+import hashlib
+
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from lensmodel.data.plan import (
     DataPlan,
     Segment,
     held_out,
+    identities,
     position_of,
     resume_segments,
     samples_of,
@@ -110,3 +114,16 @@ def test_held_out_images_stay_held_out_when_data_is_added():
     assert held_out(np.arange(40), 0.01, 32).sum() == 10  # at most a quarter
     assert held_out(np.arange(1000), 0.01, 32).sum() == 32
     assert held_out(np.arange(1000), 0.0, 32).sum() == 0
+
+
+def test_copies_share_a_side_and_ids_do_not_matter():
+    digests = [hashlib.sha256(str(n % 500).encode()).hexdigest() for n in range(1000)]
+    samples = pl.DataFrame({"image_id": range(1000), "sha256": digests})
+    for fraction, least in ((0.1, 1), (0.01, 33)):
+        side = held_out(identities(samples), fraction, least)
+        assert (side[:500] == side[500:]).all() and 30 < side.sum() < 150
+        other = samples.with_columns(image_id=pl.col("image_id").reverse())
+        assert (held_out(identities(other), fraction, least) == side).all()
+    same = pl.DataFrame({"image_id": range(9), "sha256": digests[:1] * 9})
+    assert not held_out(identities(same), 0.01, 1).any()  # copies of one picture: something must train
+    assert identities(samples.drop("sha256")).tolist() == list(range(1000))

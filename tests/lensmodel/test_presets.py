@@ -3,7 +3,7 @@
 import pytest
 
 from catalog.errors import BadInput
-from lensmodel import presets
+from lensmodel import presets, settings
 
 
 def test_overrides_have_types():
@@ -18,7 +18,7 @@ def test_overrides_have_types():
         False,
     )
     assert presets.build("mini", ["mu=0.7"]).mu == 0.7
-    assert presets.from_plain(presets.plain(s)) == s
+    assert settings.from_plain(settings.plain(s)) == s
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,22 @@ def test_overrides_have_types():
         ("encoder_layers=a,b", "whole numbers like"),
         ("prediction=noise", "one of velocity, x0"),
         ("axes_dims_rope=4,4,4", "add up to attention_head_dim"),
+        ("axes_dims_rope=-4,18,18", "three positive even"),
+        ("axes_dims_rope=0,0,32", "three positive even"),
+        ("axes_dims_rope=16,16", "three positive even"),
+        ("seed=100000000000000000000000", "seed must be at most"),
+        ("max_steps=100000000000000000000000", "max_steps must be at most"),
+        ("seed=-1", "must not be below 0"),
+        ("weight_decay=-5000", "must not be below 0"),
+        ("holdout_least=-1", "must not be below 0"),
+        ("cache_mb=-1", "must not be below 0"),
+        ("max_minutes=-1", "must not be below 0"),
+        ("warmup_steps=-5", "must not be below 0"),
+        ("mu=1000", r"must lie within \+-10"),
+        ("sample_mu=-11", r"must lie within \+-10"),
+        ("encoder_layers=3,1", "encoder_layers must ascend from 0"),
+        ("encoder_layers=-1,3", "encoder_layers must ascend from 0"),
+        ("vae=somewhere", "means nothing with latents=pixel"),
     ],
 )
 def test_a_wrong_override_is_named(override, message):
@@ -65,3 +81,29 @@ def test_the_paper_presets_have_the_papers_sizes(name, billions):
     with torch.device("meta"):
         model = build.denoiser(presets.build(name), 128)
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, abs=5e-4)
+
+
+def test_a_setting_that_an_older_checkpoint_does_not_know_had_its_default():
+    mine = settings.plain(presets.build("mini"))
+    older = {k: v for k, v in mine.items() if k != "accumulate"}
+    assert settings.differences(mine, older) == []
+    assert settings.differences({**mine, "accumulate": 2}, older) == ["accumulate was 1 and is 2"]
+
+
+def test_what_is_measured_may_not_change_on_the_way():
+    mine = settings.plain(presets.build("mini"))
+    assert settings.differences(mine, {**mine, "validation_samples": 3}) == [
+        "validation_samples was 3 and is 64"
+    ]
+
+
+def test_defaults_that_the_model_has_too_are_the_same():
+    import inspect
+
+    from lensmodel.nn import LensTransformer
+
+    theirs = inspect.signature(LensTransformer.__init__).parameters
+    ours = settings.Settings()
+    for name in ("gate_init", "prediction", "absolute_positions", "num_layers", "num_attention_heads",
+                 "attention_head_dim", "axes_dims_rope", "enc_hidden_dim"):  # fmt: skip
+        assert getattr(ours, name) == theirs[name].default, name

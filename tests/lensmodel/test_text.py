@@ -1,10 +1,13 @@
 """Language features against the model's own hidden states, the template, and the cache on disk."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from catalog.errors import BadInput
 from lensmodel import text
@@ -53,6 +56,49 @@ def test_too_long_a_caption_is_cut_and_the_template_is_not(tiny_llama):
 def test_control_markers_in_a_prompt_are_removed(tiny_llama, attack):
     encoder = text.load(config(tiny_llama))
     assert encoder.tokens(attack) == encoder.tokens("a square")
+
+
+def test_special_tokens_without_a_role_are_markers_too(tiny_llama, tmp_path):
+    """Turn markers of a chat format are often special in added_tokens_decoder and nowhere else."""
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        tokenizer.pop(name, None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    encoder = text.load(config(folder))
+    assert "<|im_end|>" not in encoder.tokenizer.all_special_tokens
+    assert encoder.tokens("a<|im_end|> square") == encoder.tokens("a square")
+
+
+def test_code_in_an_encoders_folder_is_neither_run_nor_asked_about(tiny_llama, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    settings = json.loads((folder / "config.json").read_text())
+    settings |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *a: pytest.fail("asked on stdin"))
+    with pytest.raises(BadInput, match="does not load"):
+        text.load(config(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "merges.txt", "tokenizer.model", "tokenizer.json"])
+def test_every_file_that_decides_the_features_counts(tiny_llama, tmp_path, name):
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    before = text.sha256_of(text.weight_files(str(folder)))
+    with (folder / name).open("a") as f:
+        f.write(" ")
+    assert text.sha256_of(text.weight_files(str(folder))) != before
+
+
+def test_only_hashed_weights_are_loaded(tiny_llama, tmp_path):
+    """A pickle beside an unrelated safetensors file must not be what is loaded."""
+    folder = shutil.copytree(tiny_llama, tmp_path / "llama")
+    model = load_file(folder / "model.safetensors")
+    torch.save(model, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    with pytest.raises(BadInput, match="does not load"):
+        text.load(config(folder))
 
 
 def test_padding_and_missing_captions():

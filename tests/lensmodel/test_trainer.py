@@ -92,7 +92,7 @@ def test_a_checkpoint_draws(finished, tmp_path):
     alone = generator.draw(prompts[1:], options)
     assert abs(pictures[2].astype(int) - alone[0]).max() <= 1  # a picture does not depend on its neighbours
     assert (pictures[0] != pictures[1]).any()
-    paths = generate.write(prompts, pictures, options, tmp_path / "out")
+    paths = generate.write(prompts, pictures, 2, generator.about(options), tmp_path)
     assert len(paths) == 5 and paths[-1].name == "grid.png" and all(p.stat().st_size for p in paths)
     wide = generator.draw(["a red square"], generate.Options(768, 512, steps=2, guidance=1.0))
     assert wide[0].shape == (32, 48, 3)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.errors import BadInput
-from lensdata.dedup import near as near_module
-from lensdata.dedup import near_duplicates
+from lensdata.dedup import cells, leaders, near, near_duplicates
+from lensdata.dedup.leaders import Agree
+from lensdata.dedup.rows import Rows
 
 
 def turned(vector: np.ndarray, cosine: float, rng: np.random.Generator) -> np.ndarray:
@@ -62,39 +65,129 @@ def test_a_veto_is_heeded() -> None:
     assert keeper.tolist() == [0, 0, 2]
 
 
+def by_all_pairs(
+    rows: np.ndarray, threshold: float, agree: Agree | None = None
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The rule, pair by pair: keepers, similarities, and whether rounding may decide a verdict."""
+    normal = rows.astype(np.float64)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    keeper, similarity, close = np.arange(len(rows)), np.ones(len(rows)), False
+    for j in range(1, len(rows)):
+        before = np.flatnonzero(keeper[:j] == np.arange(j))
+        cosine = normal[before] @ normal[j]
+        close |= bool((abs(cosine - threshold) < 1e-6).any())
+        near = cosine > threshold
+        if agree is not None:
+            near &= agree(before, np.full(len(before), j))
+        if near.any():
+            best = np.argmax(np.where(near, cosine, -1))
+            keeper[j], similarity[j] = before[best], cosine[best]
+    return keeper, similarity, close
+
+
+def clustered(rng: np.random.Generator, count: int, width: int) -> np.ndarray:
+    """Loose and tight clusters, chains among them, and exact copies, in random order of rank."""
+    centres = unit(max(2, count // 12), width, int(rng.integers(2**31)))
+    tightness = rng.choice([0.9, 0.97, 0.99, 0.9999], len(centres))
+    of = np.minimum(rng.geometric(0.15, count) - 1, len(centres) - 1)
+    rows = np.stack([turned(centres[c], rng.uniform(tightness[c], 1), rng) for c in of])
+    copies = rng.random(count) < 0.2
+    rows[copies] = rows[rng.integers(0, count, copies.sum())]
+    return rows.astype(np.float32)
+
+
+@pytest.mark.parametrize("scattered", [False, True], ids=["one cell", "many cells"])
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 60), st.floats(0.8, 0.99))
-def test_against_brute_force(seed: int, count: int, threshold: float) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 250), st.floats(0.8, 0.99), st.sampled_from([None, 3, 5]))
+def test_against_all_pairs(
+    scattered: bool, seed: int, count: int, threshold: float, kinds: int | None
+) -> None:
     rng = np.random.default_rng(seed)
-    centres = unit(5, 8, seed)
-    rows = np.stack(
-        [turned(centres[rng.integers(5)], rng.uniform(0.9, 0.9999), rng) for _ in range(count)]
-    ).astype(np.float32)
+    rows = clustered(rng, count, 8)
+    kind = rng.integers(0, kinds or 1, count)
+
+    def agree(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        assert (i < j).all()
+        return abs(kind[i] - kind[j]) < 2  # no equivalence, as real vetoes are not
+
+    expected, cosine, close = by_all_pairs(rows, threshold, agree if kinds else None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaders, "BLOCK_ROWS", 16)
+        patch.setattr(leaders, "LEADER_ROWS", 5)
+        patch.setattr(leaders, "AGREE_PAIRS", 7)
+        if scattered:
+            patch.setattr(near, "EXACT_ROWS", 0)
+            patch.setattr(near, "cells", lambda rows, threshold: covering(rng, len(rows)))
+        keeper, similarity = near_duplicates(rows, threshold, agree if kinds else None)
+    if not close:
+        assert (keeper == np.arange(count)).tolist() == (expected == np.arange(count)).tolist()
+        assert np.allclose(similarity, cosine, atol=1e-5)
+
+
+def covering(rng: np.random.Generator, count: int) -> list[np.ndarray]:
+    """Random cells in which every pair of rows meets at least once: all pairs of a few groups."""
+    groups = np.array_split(rng.permutation(count), 5)
+    return [np.sort(np.concatenate([a, b])) for n, a in enumerate(groups) for b in groups[n + 1 :]]
+
+
+@pytest.mark.parametrize("threshold", [0.97, 0.985])
+def test_cells_with_wide_margins_lose_no_pair(monkeypatch, threshold: float) -> None:
+    """Within half the distance of a pair of every border, in all directions: guaranteed, not measured."""
+    monkeypatch.setattr(cells, "CELL_ROWS", 60)
+    monkeypatch.setattr(cells, "COPIES", 1e9)
+    monkeypatch.setattr(cells, "MOST_COPIES", 64)
+    monkeypatch.setattr(cells, "FEW_LEADERS", 20)
+    monkeypatch.setattr(near, "EXACT_ROWS", 100)
+    rows = clustered(np.random.default_rng(5), 1500, 12)
+    assert len(cells.cells(Rows(rows), threshold)) > 4
+    expected, cosine, _ = by_all_pairs(rows, threshold)
     keeper, similarity = near_duplicates(rows, threshold)
-    normal = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    keepers: list[int] = []
-    for j in range(count):
-        cosines = [float(normal[i] @ normal[j]) for i in keepers]
-        if any(abs(c - threshold) < 1e-5 for c in cosines):
-            return  # rounding decides
-        best = int(np.argmax(cosines)) if cosines else -1
-        if cosines and cosines[best] > threshold:
-            assert keeper[j] != j
-            assert similarity[j] == pytest.approx(cosines[best], abs=1e-5)
-        else:
-            keepers.append(j)
-            assert keeper[j] == j
+    assert ((keeper == np.arange(1500)) == (expected == np.arange(1500))).all()
+    assert np.allclose(similarity, cosine, atol=1e-5)
 
 
-def test_the_approximate_search_misses_little(monkeypatch) -> None:
-    monkeypatch.setattr(near_module, "EXACT_ROWS", 100)
+def planted(count: int, pairs: int, width: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """`count` rows in 100 topics, then near copies of some of them; and which."""
     rng = np.random.default_rng(2)
-    rows = unit(3000, 64)
-    near = np.stack([turned(rows[i], 0.99, rng) for i in range(300)])
-    keeper, similarity = near_duplicates(np.concatenate([rows, near]))
-    found = keeper[3000:] == np.arange(300)
-    assert found.mean() > 0.97
-    assert (similarity[keeper != np.arange(3300)] > 0.985).all()
+    rows = unit(100, width, 3)[rng.integers(0, 100, count)] + 0.7 * unit(count, width, 4)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    source = rng.choice(count, pairs, replace=False)
+    cosines = rng.uniform(0.9855, 0.999, pairs)
+    copies = [turned(rows[i], cosine, rng) for i, cosine in zip(source, cosines, strict=True)]
+    return np.concatenate([rows, copies]).astype(dtype), source
+
+
+def test_a_memory_map_of_halves_is_searched_in_cells(tmp_path: Path) -> None:
+    rows, source = planted(20_000, 1000, 96, np.float16)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    keeper, similarity = near_duplicates(mapped)
+    assert (keeper[20_000:] == source).mean() >= 0.999
+    assert (keeper[:20_000] == np.arange(20_000)).all()
+    assert (similarity[20_000:] > 0.985).all()
+    again, _ = near_duplicates(mapped)
+    assert (again == keeper).all()
+
+
+def test_many_copies_of_one_picture_cost_rows_not_pairs(monkeypatch) -> None:
+    monkeypatch.setattr(near, "EXACT_ROWS", 1000)
+    rng = np.random.default_rng(6)
+    centre = unit(1, 64)[0]
+    copies = centre + 0.004 * rng.normal(size=(30_000, 64))
+    others = unit(3000, 64, 7)
+    rows = np.concatenate([copies, others])[order := rng.permutation(33_000)].astype(np.float32)
+    seen = 0
+
+    def agree(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        nonlocal seen
+        seen += len(i)
+        return np.ones(len(i), dtype=bool)
+
+    keeper, _ = near_duplicates(rows, agree=agree)
+    is_copy = order < 30_000
+    assert len(set(keeper[is_copy])) == 1
+    assert (keeper[~is_copy] == np.flatnonzero(~is_copy)).all()
+    assert seen < 40 * len(rows)
 
 
 @pytest.mark.parametrize(

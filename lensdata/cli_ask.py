@@ -1,0 +1,115 @@
+"""The subcommands that ask: query, funnel, why, report. They open the catalog for reading alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catalog.console import emit_json
+from catalog.errors import BadInput
+from lensdata.cli_options import FOLDER, json_option, reader, selection_options
+
+
+@click.command()
+@click.argument("text", metavar="SQL|NAME", required=False)
+@click.option(
+    "--format",
+    "form",
+    default="table",
+    show_default=True,
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+)
+@click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value of $NAME in the query (repeatable)."
+)
+@click.pass_obj
+def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> None:
+    """Run a read-only SQL statement or a named query; without one, list the named queries.
+
+    \b
+    Examples:
+      lensdata query "SELECT source, count(*) FROM images GROUP BY source"
+      lensdata query buckets --format csv
+    """
+    from lensdata.query import list_queries, run_query
+
+    if text is None:
+        list_queries()
+    else:
+        run_query(reader(root), text, form, params)
+
+
+@click.command()
+@selection_options
+@click.option(
+    "--sweep", nargs=4, metavar="SCORE FROM TO STEP", help="Instead: what is left at a series of thresholds."
+)
+@json_option
+@click.pass_obj
+def funnel(
+    root: Path, selection: dict[str, Any], sweep: tuple[str, str, str, str] | None, as_json: bool
+) -> None:
+    """What each filter keeps, drops, and drops alone.
+
+    \b
+    Example: lensdata funnel --min-aesthetic 4
+    """
+    from lensdata.funnel import print_table, sweep_table
+
+    chosen = reader(root).select(**selection)
+    if selection["where"]:
+        raise BadInput("funnel judges the thresholds alone; leave --where out")
+    rows = sweep_table(chosen, *sweep) if sweep else chosen.funnel()
+    if as_json:
+        emit_json(rows.to_dicts())
+    else:
+        print_table(rows)
+
+
+@click.command()
+@click.argument("image_id", type=int)
+@selection_options
+@json_option
+@click.pass_obj
+def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> None:
+    """Every rule's verdict on one image: value, threshold, scorer.
+
+    \b
+    Example: lensdata why 42
+    """
+    from lensdata.funnel import print_why
+    from lensdata.funnel import why as explain
+
+    if selection["where"]:
+        raise BadInput("why judges the rules; leave --where out")
+    found = explain(reader(root).select(**selection), image_id)
+    if as_json:
+        emit_json(found)
+    else:
+        print_why(found)
+
+
+@click.command()
+@click.option("--out", required=True, type=FOLDER, help="The HTML file to write.")
+@selection_options
+@click.option(
+    "--thumbs", default=12, show_default=True, type=click.IntRange(0), help="Pictures per contact sheet."
+)
+@click.pass_obj
+def report(root: Path, out: Path, selection: dict[str, Any], thumbs: int) -> None:
+    """One self-contained HTML file: funnel, histograms, images at each threshold, duplicates, buckets.
+
+    \b
+    Example: lensdata report --out report.html
+    """
+    from lensdata.report import report as stage
+
+    opened = reader(root)
+    made = stage(opened, out.absolute(), opened.select(**selection), thumbs)
+    unread = f"; {made.unreadable} pictures could not be read" if made.unreadable else ""
+    click.echo(f"report on {made.images} images written to {made.path} ({made.bytes / 1e6:.1f} MB{unread})")
+
+
+COMMANDS = (query, funnel, why, report)

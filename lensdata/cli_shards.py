@@ -1,0 +1,220 @@
+"""The subcommands around shards and manifests: build-shards, verify-shards, manifest diff, remove."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catalog.console import emit_json, say
+from catalog.errors import BadInput
+from lensdata.cli_options import (
+    FOLDER,
+    existing,
+    json_option,
+    reader,
+    selection_options,
+    tell,
+    workers_option,
+)
+
+
+@click.command("build-shards")
+@click.option(
+    "--out",
+    type=FOLDER,
+    help="Folder for the shards; new, or an unfinished build of the same.",
+)
+@click.option("--name", help="Name of the manifest.  [default: from its content]")
+@selection_options
+@click.option("--virtual", is_flag=True, help="Write the manifest alone; training reads the original files.")
+@click.option(
+    "--shard-samples",
+    default=1000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Most samples in a shard.",
+)
+@click.option(
+    "--shard-mb",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1),
+    help="About the most megabytes in a shard.",
+)
+@click.option(
+    "--plan",
+    "gpus",
+    type=click.IntRange(1),
+    metavar="GPUS",
+    help="Build nothing; show batches for so many GPUs.",
+)
+@click.option(
+    "--batch", default="24,10,6", show_default=True, help="With --plan: batch sizes at bases 512, 768, 1024."
+)
+@workers_option
+@json_option
+@click.pass_obj
+def build_shards(
+    root: Path, out: Path | None, name: str | None, selection: dict[str, Any], virtual: bool, shard_samples: int,
+    shard_mb: int, gpus: int | None, batch: str, workers: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Select images by thresholds, fix the choice in a manifest, and write it as WebDataset tars.
+
+    A threshold of `none` switches a filter off; an image without a score does not pass that score's filter.
+
+    \b
+    Example: lensdata build-shards --min-aesthetic 3 --out shards
+    """
+    import catalog
+    from lensdata.shards import build
+
+    if gpus is not None:
+        _show_plan(root, selection, gpus, batch, as_json)
+        return
+    if out is None:
+        raise BadInput("build-shards needs --out DIR (or --plan GPUS to see what it would give)")
+    reader(root)
+    opened = catalog.open(root)
+    chosen = opened.select(**selection)
+    made = build(
+        opened, chosen.manifest(name), out.absolute(), virtual, shard_samples, shard_mb * 2**20, workers
+    )
+    value = {
+        "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
+        "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped,
+        "unmeasured": made.manifest.info["unmeasured"],
+        "reused": made.reused, "out": str(made.manifest.root),
+    }  # fmt: skip
+    what = "were there already" if made.reused else "written"
+    tell(
+        as_json,
+        value,
+        f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})",
+    )
+    for rule, count in made.manifest.info["unmeasured"].items():
+        stage = rule if rule in ("dedup", "caption", "bucket") else "score"
+        say(
+            f"build-shards: {count} readable images have no {rule} result, so they were left out (lensdata {stage})"
+        )
+    if made.dropped:
+        say(
+            f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"
+        )
+
+
+@click.command("verify-shards")
+@click.argument("folder", type=FOLDER)
+@json_option
+def verify_shards(folder: Path, as_json: bool) -> int:
+    """Check shards against their manifest: sizes, checksums, counts, keys. Exit code 1 if anything is wrong.
+
+    \b
+    Example: lensdata verify-shards shards
+    """
+    from lensdata.shards import verify
+
+    faults = list(verify(folder))
+    if as_json:
+        emit_json({"ok": not faults, "faults": faults})
+    else:
+        for fault in faults:
+            click.echo(fault)
+        click.echo(
+            f"{folder}: {len(faults)} faults"
+            if faults
+            else f"{folder}: every shard is what the manifest says"
+        )
+    return 1 if faults else 0
+
+
+def _show_plan(root: Path, selection: dict[str, Any], gpus: int, batch: str, as_json: bool) -> None:
+    from catalog.manifest import select_rows
+    from lensdata.query import show
+    from lensdata.shards import batch_plan, parse_sizes
+
+    sizes = parse_sizes(batch)
+    counts = dict(select_rows(reader(root).select(**selection)).group_by("bucket").len().iter_rows())
+    table, steps = batch_plan(counts, gpus, sizes)
+    if as_json:
+        emit_json({"gpus": gpus, "steps_per_epoch": steps, "buckets": table.to_dicts()})
+        return
+    show(table, "table")
+    starved = table.filter(table["batches"] == 0)["bucket"].to_list()
+    total = f"{table['samples'].sum()} samples, {table['batches'].sum()} batches"
+    click.echo(f"{total}, {steps} steps an epoch on {gpus} GPUs")
+    if starved:
+        click.echo(f"never trained, because they fill no batch: {', '.join(starved)}")
+
+
+@click.group("manifest")
+def manifest_group() -> None:
+    """Look into manifests.
+
+    \b
+    Example: lensdata manifest diff train-v1 train-v2
+    """
+
+
+@manifest_group.command("diff")
+@click.argument("old")
+@click.argument("new")
+@json_option
+@click.pass_obj
+def manifest_diff(root: Path, old: str, new: str, as_json: bool) -> None:
+    """What changed from manifest OLD to NEW; each is a name in the catalog or a folder of shards.
+
+    \b
+    Example: lensdata manifest diff train-v1 shards
+    """
+    from lensdata.shards import diff
+
+    found = diff(_manifest(root, old), _manifest(root, new))
+    if as_json:
+        emit_json(found)
+        return
+    for what, value in found.items():
+        if what == "parameters":
+            for name, (before, after) in value.items():
+                click.echo(f"{name}: {before} -> {after}")
+        elif isinstance(value, list):
+            some = ", ".join(map(str, value[:8])) + ("..." if len(value) > 8 else "")
+            click.echo(f"{what}: {len(value)}" + (f" ({some})" if value else ""))
+        else:
+            click.echo(f"{what}: {value}")
+
+
+def _manifest(root: Path, name: str) -> Any:
+    from catalog import manifest
+
+    kept = root / "manifests" / name
+    return manifest.load(kept if kept.is_dir() else Path(name), check_sizes=False)
+
+
+@click.command()
+@click.argument("image_ids", nargs=-1, required=True, type=int)
+@click.option("--reason", default="taken down", show_default=True, help="Kept with the image's row.")
+@click.option("--shards", multiple=True, type=FOLDER, help="Folder of shards to clean, too (repeatable).")
+@json_option
+@click.pass_obj
+def remove(
+    root: Path, image_ids: tuple[int, ...], reason: str, shards: tuple[Path, ...], as_json: bool
+) -> None:
+    """Take images down: out of the catalog, its manifests, and the shards that held them (no others are rewritten).
+
+    Rows with the same bytes go with them. The original files are not touched.
+
+    \b
+    Example: lensdata remove 42 77 --shards shards --reason "rights holder, ticket 5"
+    """
+    from lensdata.shards import remove as stage
+
+    done = stage(existing(root), list(image_ids), reason, [path.absolute() for path in shards])
+    where = "".join(f"\nrewritten: {path}" for path in done["rewritten"])
+    tell(
+        as_json, done, f"{len(done['removed'])} images removed: {', '.join(map(str, done['removed']))}{where}"
+    )
+
+
+COMMANDS = (build_shards, verify_shards, manifest_group, remove)

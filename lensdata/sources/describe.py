@@ -1,0 +1,94 @@
+"""What ingest learns of an item by reading it once: the hash and header of its bytes, and its text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from catalog import locate, pixels
+from catalog.errors import LensError
+from lensdata.sources.item import Item, Range
+
+MAX_IMAGE_BYTES = 2**30
+MAX_TEXT_BYTES = 2**24
+ALT_KEYS = ("caption", "text", "alt", "alt_text", "title", "description")
+TEXT_COLUMNS = ("alt_text", "alt_error", "licence", "url")
+
+
+def describe(item: Item) -> dict[str, Any]:
+    """The columns of `images` that the item itself decides. Whatever is wrong with it becomes its status: a single
+    item raises nothing."""
+    try:
+        return _text(item) | _image(item)
+    except MemoryError:
+        return {"status": pixels.TOO_LARGE, "status_reason": "not enough memory to read it"}
+    except Exception as error:  # one item must never stop a job of millions
+        reason = clean(f"{type(error).__name__}: {error}")
+        return {"status": pixels.CORRUPT, "status_reason": reason}
+
+
+def clean(text: str) -> str:
+    """`text` without what UTF-8 cannot hold (lone surrogates)."""
+    return text.encode("utf-8", "ignore").decode()
+
+
+def _image(item: Item) -> dict[str, Any]:
+    if (
+        item.length is not None
+        and item.length > MAX_IMAGE_BYTES
+        and item.offset + item.length <= item.file_size
+    ):
+        reason = f"{item.length} bytes; the most that is read is {MAX_IMAGE_BYTES}"
+        return {"status": pixels.TOO_LARGE, "status_reason": reason}
+    try:
+        data = locate.read(item.uri, item.offset, item.length)
+    except LensError as error:  # Unreadable, or a scheme that nothing here reads
+        return {"status": getattr(error, "status", pixels.MISSING), "status_reason": clean(str(error))}
+    header = pixels.probe(data)
+    return {
+        "byte_length": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "format": header.format,
+        "width": header.width,
+        "height": header.height,
+        "frames": header.frames,
+        "status": header.status,
+        "status_reason": clean(header.reason) if header.reason else None,
+    }
+
+
+def _text(item: Item) -> dict[str, Any]:
+    """alt_text, licence and url from the sidecars; the .txt is the caption, else a caption field of the .json."""
+    found = dict(item.given or {})
+    problems = []
+    if item.json:
+        try:
+            fields = json.loads(_sidecar(item.json))
+            if not isinstance(fields, dict):
+                raise ValueError("it is not an object")
+            found["licence"] = _string(fields.get("licence") or fields.get("license"))
+            found["url"] = _string(fields.get("url"))
+            found["alt_text"] = next((text for key in ALT_KEYS if (text := _string(fields.get(key)))), None)
+        except (ValueError, LensError, RecursionError) as error:
+            problems.append(f"sidecar .json: {error}")
+    if item.text:
+        try:
+            found["alt_text"] = _sidecar(item.text).decode("utf-8-sig").strip() or found.get("alt_text")
+        except (ValueError, LensError) as error:
+            problems.append(f"sidecar .txt: {error}")
+    for column, text in found.items():
+        if text and (mended := clean(text).replace("\0", "").strip()) != text:
+            found[column] = mended or None
+            problems.append("NUL characters removed" if "\0" in text else "lone surrogates removed")
+    return {**found, "alt_error": clean("; ".join(dict.fromkeys(problems))) or None}
+
+
+def _sidecar(where: Range) -> bytes:
+    if where[2] > MAX_TEXT_BYTES:
+        raise ValueError(f"{where[2]} bytes; the most that is read is {MAX_TEXT_BYTES}")
+    return locate.read(*where)
+
+
+def _string(value: Any) -> str | None:
+    return value.strip() or None if isinstance(value, str) else None

@@ -1,0 +1,149 @@
+"""Reading tables of images: Parquet and Arrow files, and Hugging Face datasets saved with `save_to_disk`.
+
+Nothing is unpickled, and no code of a dataset is run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from catalog.errors import BadInput
+
+TABLE_SUFFIXES = (".parquet", ".arrow", ".feather")
+BATCH_ROWS = 64
+BYTE_TYPES = ("binary", "large_binary", "fixed_size_binary", "binary_view")
+TEXT_TYPES = ("string", "large_string", "string_view")
+GUESSES = {"alt_text": ("text", "caption"), "url": ("url",), "licence": ("licence", "license")}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table hold the image (bytes, a path or URL, or a Hugging Face image) and its text.
+
+    `text` None takes `text` or `caption`, whichever there is.
+    """
+
+    image: str = "image"
+    text: str | None = None
+
+
+DEFAULTS = Columns()
+
+
+def is_table(path: Path) -> bool:
+    """Whether `path` is a table by its suffix, or a folder that `datasets` saved."""
+    if path.is_dir():
+        return (path / "dataset_dict.json").is_file() or (
+            (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+        )
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def check(path: Path, columns: Columns) -> None:
+    """Raise BadInput if the table cannot be read, is empty or lacks a column."""
+    filled = [next(rows(file, columns), None) for file in files(path)]  # every file's columns are checked
+    if not any(filled):
+        raise BadInput(f"{path} is a table without rows")
+
+
+def files(path: Path) -> list[Path]:
+    """The Arrow files of a saved dataset (of all its splits, in order), or the one file `path` is."""
+    if not path.is_dir():
+        return [path]
+    try:
+        if (path / "dataset_dict.json").is_file():
+            splits = json.loads((path / "dataset_dict.json").read_bytes())["splits"]
+            return [file for split in splits for file in files(path / split)]
+        state = json.loads((path / "state.json").read_bytes())
+        return [path / part["filename"] for part in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} is no whole dataset of `save_to_disk` ({type(error).__name__}: {error})"
+        ) from None
+
+
+def rows(file: Path, columns: Columns) -> Iterator[list[dict[str, Any]]]:
+    """Batches of rows with data (bytes or None), uri, alt_text, url and licence. Opens, and checks, at once."""
+    try:
+        schema, batches = _open(file)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{file} cannot be read as a table: {' '.join(str(error).split())}") from None
+    named = {"image": _column(file, schema, columns.image, "--image-column")}
+    _check_type(file, schema.field(columns.image))
+    for key, guesses in GUESSES.items():
+        texts = [
+            name for name in guesses if schema.names.count(name) == 1 and _is(schema.field(name), TEXT_TYPES)
+        ]
+        if texts:
+            named[key] = texts[0]
+    if columns.text is not None:
+        named["alt_text"] = _column(file, schema, columns.text, "--text-column")
+        if not _is(schema.field(columns.text), TEXT_TYPES):
+            raise BadInput(
+                f"{file}: the column {columns.text!r} holds {schema.field(columns.text).type}, not text"
+            )
+    return _readrows(file, batches(sorted(set(named.values()))), named)
+
+
+def _readrows(file: Path, batches: Any, named: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
+    try:
+        for whole in batches:
+            for start in range(0, whole.num_rows, BATCH_ROWS):
+                batch = whole.slice(start, BATCH_ROWS)
+                values = {key: batch.column(name).to_pylist() for key, name in named.items()}
+                yield [_row({key: values[key][n] for key in values}) for n in range(batch.num_rows)]
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"{file} is damaged: {' '.join(str(error).split())}") from None
+
+
+def _row(value: dict[str, Any]) -> dict[str, Any]:
+    image = value.pop("image")
+    found = [image.get("bytes"), image.get("path")] if isinstance(image, dict) else [image]
+    data = next((part for part in found if isinstance(part, bytes)), None)
+    uri = next((part for part in found if isinstance(part, str)), None)
+    return {"data": data, "uri": uri} | {key: value.get(key) for key in GUESSES}
+
+
+def _open(file: Path) -> tuple[pa.Schema, Callable[[list[str]], Iterator[pa.RecordBatch]]]:
+    """The schema of a table, and how to go through the batches of some of its columns."""
+    if file.suffix.lower() == ".parquet":
+        table = pq.ParquetFile(file)
+        return table.schema_arrow, lambda names: table.iter_batches(BATCH_ROWS, columns=names)
+    source = pa.memory_map(str(file))
+    try:
+        reader = pa.ipc.open_file(source)
+        numbers = range(reader.num_record_batches)
+        return reader.schema, lambda names: (reader.get_batch(n).select(names) for n in numbers)
+    except pa.ArrowInvalid:  # the other of Arrow's two layouts, which `datasets` writes
+        source.seek(0)
+        stream = pa.ipc.open_stream(source)
+        return stream.schema, lambda names: (batch.select(names) for batch in stream)
+
+
+def _column(file: Path, schema: pa.Schema, name: str, option: str) -> str:
+    if schema.names.count(name) == 1:
+        return name
+    raise BadInput(f"{file} has no column {name!r}; it has {', '.join(schema.names)}: name one with {option}")
+
+
+def _check_type(file: Path, field: pa.Field) -> None:
+    kind = field.type
+    if pa.types.is_struct(kind) and {kind.field(n).name for n in range(kind.num_fields)} & {"bytes", "path"}:
+        return
+    if not _is(field, BYTE_TYPES + TEXT_TYPES):
+        raise BadInput(
+            f"{file}: the column {field.name!r} holds {kind}, not image bytes, paths or {{bytes, path}}"
+        )
+
+
+def _is(field: pa.Field, kinds: tuple[str, ...]) -> bool:
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return any(getattr(pa.types, f"is_{name}")(kind) for name in kinds)

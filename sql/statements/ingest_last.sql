@@ -1,0 +1,1 @@
+SELECT coalesce(max(image_id), 0) FROM images

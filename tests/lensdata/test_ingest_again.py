@@ -1,0 +1,179 @@
+"""A second ingest: what has changed on the disk changes in the catalog, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import catalog
+from catalog import parts
+from lensdata import score
+from lensdata.ingest import ingest
+from tests.helpers import make_tar, picture, png
+
+TABLES = ("scores", "embeddings", "clusters", "captions", "buckets")
+
+
+def counts(opened: catalog.Catalog, image_id: int) -> dict[str, int]:
+    return {
+        table: opened.sql(f"SELECT count(*) FROM {table} WHERE image_id = $id", id=image_id).item()
+        for table in TABLES
+    }
+
+
+def image(opened: catalog.Catalog, path: Path, offset: int = 0) -> dict:
+    text = "SELECT * FROM images WHERE uri = $uri AND byte_offset = $offset"
+    return opened.sql(text, uri=str(path), offset=offset).row(0, named=True)
+
+
+def commit_scores(opened: catalog.Catalog, **row: object) -> None:
+    """Through the statements that scoring uses, one image's row."""
+    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    part = parts.write(opened.root, "score", f"score-again-{opened.version}", frame)
+    opened.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
+
+
+@pytest.fixture
+def known(filled_own: catalog.Catalog, images: Path) -> tuple[catalog.Catalog, Path, dict]:
+    """A catalog in which the picture `path` has a row in every table, and another one was dropped in its favour."""
+    path = images / "picture-0003.jpg"
+    row = image(filled_own, path)
+    commit_scores(filled_own, image_id=row["image_id"], embedding_model="m", embedding_row=0)
+    clusters = pl.DataFrame(
+        {"image_id": [1], "keeper_id": [row["image_id"]], "similarity": [0.99], "reason": ["embedding"]},
+        schema={"image_id": pl.Int64, "keeper_id": pl.Int64, "similarity": pl.Float32, "reason": pl.String},
+    )
+    frame = filled_own.sql("SELECT image_id, keeper_id, similarity, reason FROM clusters WHERE image_id > 1")
+    part = parts.write(filled_own.root, "dedup", "dedup-again", pl.concat([frame, clusters]))
+    filled_own.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    assert counts(filled_own, row["image_id"]) == dict.fromkeys(TABLES, 1)
+    return filled_own, path, row
+
+
+def test_nothing_new_leaves_the_catalog_alone(filled_own: catalog.Catalog, images: Path) -> None:
+    version = filled_own.version
+    assert str(ingest(filled_own, [images], workers=1)) == "0 images added, 0 updated, 12 unchanged"
+    assert filled_own.version == version
+
+
+def test_changed_bytes_keep_the_id_and_lose_what_was_made_of_the_old(known) -> None:
+    opened, path, before = known
+    picture(77, 600, 400).save(path)
+    done = ingest(opened, [path.parent], workers=1)
+    assert (done.added, done.updated, done.unchanged) == (0, 1, 11)
+    after = image(opened, path)
+    assert after["image_id"] == before["image_id"]
+    assert (after["width"], after["height"]) == (600, 400)
+    assert after["sha256"] != before["sha256"]
+    assert after["byte_length"] == path.stat().st_size
+    assert counts(opened, before["image_id"]) == dict.fromkeys(TABLES, 0)
+    # Image 1 was dropped in favour of what is another picture now; its other rows stay.
+    assert counts(opened, 1) == {"scores": 1, "embeddings": 0, "clusters": 0, "captions": 1, "buckets": 1}
+    assert opened.sql("SELECT count(*) FROM scores").item() == 11
+    assert ingest(opened, [path.parent], workers=1).unchanged == 12
+
+
+def test_a_touched_file_is_unchanged(known) -> None:
+    opened, path, before = known
+    os.utime(path, ns=(1, 1))
+    os.utime(path.with_suffix(".txt"), ns=(1, 1))
+    done = ingest(opened, [path.parent], workers=1)
+    assert (done.added, done.updated, done.unchanged) == (0, 0, 12)
+    assert image(opened, path) == before | {"file_mtime_ns": 1}
+    assert counts(opened, before["image_id"]) == dict.fromkeys(TABLES, 1)
+
+
+@pytest.mark.parametrize("text", ["another", None])
+def test_a_changed_text_replaces_the_source_caption_alone(known, text: str | None) -> None:
+    opened, path, before = known
+    path.with_suffix(".txt").unlink()
+    if text:
+        path.with_suffix(".txt").write_text(text)
+    assert ingest(opened, [path.parent], workers=1).updated == 1
+    assert image(opened, path)["alt_text"] == text
+    assert counts(opened, before["image_id"]) == dict.fromkeys(TABLES, 1) | {"captions": 0}
+
+
+def test_a_file_that_scoring_missed_comes_back(known) -> None:
+    opened, path, before = known
+    gone = {"status": "missing", "status_reason": "does not exist", "nsfw_state": "failed", "nsfw_error": "missing",
+            "nsfw_scorer": 1}  # fmt: skip
+    commit_scores(opened, image_id=before["image_id"], **gone)
+    assert image(opened, path)["status"] == "missing"
+    assert ingest(opened, [path.parent], workers=1).updated == 1
+    assert image(opened, path) == before
+    assert counts(opened, before["image_id"]) == dict.fromkeys(TABLES, 1) | {"scores": 0}
+
+
+def test_a_verdict_of_the_decoder_stands_while_the_bytes_do(known) -> None:
+    opened, path, before = known
+    verdict = {"status": "truncated", "status_reason": "ends early", "nsfw_state": "failed", "nsfw_error": "truncated",
+               "nsfw_scorer": 1}  # fmt: skip
+    commit_scores(opened, image_id=before["image_id"], **verdict)
+    os.utime(path, ns=(1, 1))
+    done = ingest(opened, [path.parent], workers=1)
+    assert (done.updated, done.unchanged) == (0, 12)
+    assert image(opened, path)["status"] == "truncated"
+    picture(5, 64, 64).save(path)
+    assert ingest(opened, [path.parent], workers=1).updated == 1
+    assert image(opened, path)["status"] == "ok"
+    assert counts(opened, before["image_id"])["scores"] == 0
+
+
+def test_a_failure_repaired_without_another_time_is_found(opened_with_broken) -> None:
+    opened, path = opened_with_broken
+    assert image(opened, path)["status"] == "truncated"
+    found = path.stat()
+    whole = png(1)
+    path.write_bytes(whole)
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert ingest(opened, [path.parent], workers=1).updated == 1
+    assert image(opened, path)["status"] == "ok"
+
+
+@pytest.fixture
+def opened_with_broken(tmp_path: Path) -> tuple[catalog.Catalog, Path]:
+    opened = catalog.open(tmp_path / "catalog")
+    path = tmp_path / "f" / "a.png"
+    path.parent.mkdir()
+    path.write_bytes(png(1)[:20])
+    ingest(opened, [path.parent], workers=1)
+    return opened, path
+
+
+def test_a_rewritten_tar(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "catalog")
+    path = make_tar(tmp_path / "s.tar", [("a.png", png(1)), ("b.png", png(2)), ("c.png", png(3))])
+    ingest(opened, [path], workers=1)
+    first = opened.sql("SELECT image_id, byte_offset, sha256 FROM images ORDER BY image_id").rows()
+    make_tar(path, [("a.png", png(1)), ("b.png", png(9)), ("b.txt", b"nine")])
+    os.utime(path, ns=(1, 1))
+    done = ingest(opened, [path], workers=1)
+    assert (done.added, done.updated, done.unchanged, done.gone) == (0, 1, 1, 1)
+    assert "1 gone from tars" in str(done)
+    rows = opened.sql("SELECT image_id, status, alt_text, sha256 FROM images ORDER BY image_id").rows()
+    assert rows[0] == (1, "ok", None, first[0][2])
+    assert rows[1][:3] == (2, "ok", "nine")
+    assert rows[1][3] != first[1][2]
+    assert rows[2][:2] == (3, "missing")
+    assert "rewritten" in image(opened, path, first[2][1])["status_reason"]
+    assert ingest(opened, [path], workers=1).unchanged == 2
+    # The old tar comes back: the missing image, too, under its old id.
+    make_tar(path, [("a.png", png(1)), ("b.png", png(2)), ("c.png", png(3))])
+    assert ingest(opened, [path], workers=1).updated == 2
+    assert opened.sql("SELECT image_id, byte_offset, sha256 FROM images ORDER BY image_id").rows() == first
+
+
+def test_a_tar_that_became_junk_inside_a_folder(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "catalog")
+    folder = tmp_path / "f"
+    folder.mkdir()
+    (folder / "z.png").write_bytes(png(7))
+    make_tar(folder / "s.tar", [("a.png", png(1))])
+    ingest(opened, [folder], workers=1)
+    (folder / "s.tar").write_bytes(b"junk" * 500)
+    assert ingest(opened, [folder], workers=1).gone == 1
+    assert image(opened, folder / "s.tar", 512)["status"] == "missing"
