@@ -170,7 +170,7 @@ def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json:
     tell(
         as_json,
         value,
-        f"{found.kept} of {found.images} images kept; {found.exact} byte copies, {found.near} near-duplicates",
+        f"{found.kept} of {found.images} images kept; {found.exact} exact copies, {found.near} near-duplicates",
     )
 
 

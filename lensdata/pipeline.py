@@ -40,7 +40,7 @@ def run_all(
     say(
         "dedup: nothing new"
         if found is None
-        else f"dedup: {found.kept} of {found.images} kept ({found.exact} byte copies, {found.near} near-duplicates)"
+        else f"dedup: {found.kept} of {found.images} kept ({found.exact} exact copies, {found.near} near-duplicates)"
     )
     done, failed = caption(opened, from_source())
     say(f"caption: {done} captions from the sources; {failed} images without")

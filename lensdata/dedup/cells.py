@@ -61,19 +61,17 @@ def _sample(rows: Rows, members: np.ndarray, size: int, threshold: float) -> np.
 
 
 def _centres(sample: np.ndarray, count: int) -> np.ndarray:
-    """Spherical k-means: float32 [count or fewer, D], unit rows."""
-    start = np.random.default_rng(0).choice(len(sample), count, replace=False)
-    centres = sample[np.sort(start)]
-    for _ in range(ROUNDS):
-        nearest = np.argmax(sample @ centres.T, axis=1)
-        order = np.argsort(nearest, kind="stable")
-        taken, starts = np.unique(nearest[order], return_index=True)
-        sums = np.add.reduceat(sample[order], starts, axis=0)
-        norms = np.linalg.norm(sums, axis=1)
-        centres[taken] = np.where(
-            norms[:, None] > 0, sums / np.maximum(norms, 1e-20)[:, None], centres[taken]
-        )
-    return centres[taken]
+    """Spherical k-means by FAISS, on its GPUs if it has any: float32 [count or fewer, D], distinct unit rows."""
+    import faiss
+
+    # min_points: a sample may be small, and FAISS would warn; the seed makes the cells the same every time.
+    options = {"niter": ROUNDS, "spherical": True, "seed": 1, "min_points_per_centroid": 1}
+    clustering = faiss.Kmeans(
+        sample.shape[1], count, max_points_per_centroid=len(sample), gpu=faiss.get_num_gpus() > 0, **options
+    )
+    clustering.train(sample)
+    centres = np.asarray(clustering.centroids)
+    return np.unique(centres[np.linalg.norm(centres, axis=1) > 0], axis=0)
 
 
 class Borders:

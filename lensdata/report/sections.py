@@ -76,8 +76,8 @@ def duplicates(facts: Facts, shown: Pictures) -> Iterator[Html]:
         return
     yield p(
         f"Of {whole['images']:,} images compared, {whole['dropped']:,} are copies of {whole['clusters']:,} "
-        f"keepers: {whole['by_bytes']:,} have the same bytes, {whole['by_embedding']:,} a near-identical "
-        "embedding."
+        f"keepers: {whole['by_bytes']:,} have the same bytes, {whole['by_pixels']:,} the same pixels, "
+        f"{whole['by_embedding']:,} a near-identical embedding."
     )
     if facts.dedup_settings:
         settings = tag("code", facts.dedup_settings)

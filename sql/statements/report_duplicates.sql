@@ -3,6 +3,7 @@ SELECT
     count(*) AS images,
     count(*) FILTER (image_id <> keeper_id) AS dropped,
     count(*) FILTER (image_id <> keeper_id AND reason = 'bytes') AS by_bytes,
+    count(*) FILTER (image_id <> keeper_id AND reason = 'pixels') AS by_pixels,
     count(*) FILTER (image_id <> keeper_id AND reason = 'embedding') AS by_embedding,
     count(DISTINCT cluster_id) FILTER (image_id <> keeper_id) AS clusters
 FROM clusters

@@ -247,7 +247,8 @@ def test_status_source_and_failures(scored: Catalog, page: str) -> None:
 def test_duplicates_and_captions(scored: Catalog, page: str) -> None:
     text = Page(page).text
     assert (
-        "Of 16 images compared, 8 are copies of 1 keepers: 0 have the same bytes, 8 a near-identical" in text
+        "Of 16 images compared, 8 are copies of 1 keepers: 0 have the same bytes, 0 the same pixels, "
+        "8 a near-identical embedding" in text
     )
     assert "9 images the 7 least alike of 8 copies are shown" in text
     assert "0.9920 embedding" in text and "dedup-00000009-light-net-0.985" in text
