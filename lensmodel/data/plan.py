@@ -13,15 +13,12 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 def key_of(*parts: object) -> int:
@@ -42,8 +39,6 @@ def identities(samples: pl.DataFrame) -> np.ndarray:
     """
     if "sha256" not in samples.columns:
         return samples["image_id"].to_numpy().astype(np.uint64)
-    import polars as pl
-
     return samples["sha256"].str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64).to_numpy()
 
 
