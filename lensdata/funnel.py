@@ -114,7 +114,7 @@ def print_why(found: dict[str, Any]) -> None:
     )
     show(
         pl.DataFrame(
-            [{k: None if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]
+            [{k: "" if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]
         ),
         "table",
     )
@@ -138,4 +138,5 @@ def _limits(selection: Selection, names: tuple[str, ...]) -> str | None:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 48 else f"{text[:47]}…"
