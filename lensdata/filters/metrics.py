@@ -108,7 +108,7 @@ def _entropy(grey: np.ndarray) -> float:
 def _luminance(rgb: np.ndarray) -> float:
     red, green, blue = cv2.split(rgb)
     value = cv2.max(cv2.max(red, green), blue)
-    return cv2.mean(value)[0] / 255.0
+    return cv2.sumElems(value)[0] / (255 * value.size)  # exact up to one division, so white is 1 and no more
 
 
 def _perceptual_hash(grey: np.ndarray) -> int:

@@ -191,3 +191,8 @@ def test_other_arrays_are_refused(wrong: object) -> None:
     ):
         with pytest.raises(ValueError, match=r"uint8 array \[H, W, 3\]"):
             function(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sides", [(3, 7), (9, 11), (57, 23), (384, 400), (511, 513)])
+def test_white_is_exactly_one(sides: tuple[int, int]) -> None:
+    assert filters.luminance(np.full((*sides, 3), 255, dtype=np.uint8)) == 1.0
