@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from catalog.manifest import Manifest
     from catalog.store import Catalog
 
+# What gives a rule its missing results. An image whose source has no text is captioned only from its file's name.
+REMEDIES = dict.fromkeys(
+    ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance", "resolution", "readable"),
+    "`lensdata score`",
+) | {
+    "dedup": "`lensdata dedup`",
+    "caption": "`lensdata caption` (with --from-names where the source has no text)",
+    "bucket": "`lensdata bucket`",
+}
 CAPTION_STYLES = ("dense", "alt")
 
 
@@ -114,10 +123,7 @@ class Selection:
             return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            stage = row["rule"] if row["rule"] in ("dedup", "caption", "bucket") else "score"
-            return (
-                f"{row['unmeasured']} images have no {row['rule']} result yet; run `lensdata {stage}` first"
-            )
+            return f"{row['unmeasured']} images have no {row['rule']} result yet; run {REMEDIES[row['rule']]} first"
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
 
 

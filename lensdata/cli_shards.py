@@ -68,6 +68,7 @@ def build_shards(
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
     import catalog
+    from catalog.select import REMEDIES
     from lensdata.shards import build
 
     if gpus is not None:
@@ -94,9 +95,8 @@ def build_shards(
         f"{made.samples} samples in {made.shards} shards {what}: {made.manifest.root} (manifest {made.manifest.name})",
     )
     for rule, count in made.manifest.info["unmeasured"].items():
-        stage = rule if rule in ("dedup", "caption", "bucket") else "score"
         say(
-            f"build-shards: {count} readable images have no {rule} result, so they were left out (lensdata {stage})"
+            f"build-shards: {count} readable images have no {rule} result, so they were left out: {REMEDIES[rule]}"
         )
     if made.dropped:
         say(
