@@ -10,22 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from catalog import locate, parts
+from catalog import mixture as mixtures
+from catalog import samples as tables
 from catalog.buckets import BUCKETS, BY_NAME
 from catalog.errors import BadInput, LensError
 
 if TYPE_CHECKING:
     from catalog.select import Selection
 
+Read = TypeVar("Read")
 FORMAT = "lens-manifest/1"
+MIXED = "lens-manifest/2"  # has weights, which a reader of the first format would leave out in silence
 REQUIRED = {
     "name",
     "fingerprint",
@@ -78,23 +84,37 @@ class Manifest:
         return bool(self.info["virtual"])
 
     @property
+    def mixture(self) -> dict[str, float]:
+        """Source -> how many times an epoch shows each of its images; {} if once, whatever its source."""
+        return dict(self.info.get("mixture", {}))
+
+    @property
     def samples_path(self) -> Path:
         return self.root / self.info["samples_file"]
 
     @cached_property
     def samples(self) -> pl.DataFrame:
+        return self._checked(pl.read_parquet)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """`samples` in order, some thousand rows at a time, for what must not hold them all in memory."""
+        return self._checked(tables.batches)
+
+    def _checked(self, read: Callable[[Path], Read]) -> Read:
+        """What `read` makes of samples.parquet, which must be the file that manifest.json was written with."""
         path = self.samples_path
         try:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            frame = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+            rows = parts.count(path)
+            found = read(path)
+        except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise BadInput(f"{path} cannot be read ({error}); build the shards again") from None
-        if digest != self.info["samples_sha256"] or len(frame) != self.info["samples"]:
+        if digest != self.info["samples_sha256"] or rows != self.info["samples"]:
             raise BadInput(
                 f"{path} is not the one that manifest.json was written with; build the shards again"
             )
-        return frame
+        return found
 
     def read(self, row: int) -> Sample:
         """The sample of a row of `samples`. Raises SampleError if its bytes are not there or not the right ones."""
@@ -134,7 +154,7 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
         ) from None
     except ValueError as error:
         raise BadInput(f"{root / 'manifest.json'} is not JSON ({error}); build the shards again") from None
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
+    if not isinstance(info, dict) or info.get("format") not in (FORMAT, MIXED):
         found = info.get("format") if isinstance(info, dict) else None
         raise BadInput(
             f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version"
@@ -142,6 +162,10 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
     missing = REQUIRED - info.keys()
     if missing:
         raise BadInput(f"{root / 'manifest.json'} lacks {', '.join(sorted(missing))}; build the shards again")
+    try:
+        mixtures.checked(dict(info.get("mixture", {})))
+    except (BadInput, TypeError, ValueError) as error:
+        raise BadInput(f"{root / 'manifest.json'} has no valid mixture ({error})") from None
     names = [info["samples_file"], *(shard["name"] for shard in info["shards"])]
     outside = [name for name in names if Path(name).name != name]
     if outside:
@@ -172,7 +196,9 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
     if rows.is_empty():
         raise BadInput(f"nothing is selected: {selection.explain_empty()}")
     samples = _in_order(rows)
-    fingerprint = fingerprint_of(samples)
+    sources = source_counts(samples)
+    mixture = mixtures.in_force(selection.sources or {}, sources)
+    fingerprint = fingerprint_of(samples, mixture)
     name = name or fingerprint[:12]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
@@ -185,11 +211,12 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
         kept = load(folder)
         if kept.fingerprint != fingerprint:
             raise BadInput(
-                f"the manifest {name} exists and selects other images; manifests never change: take another name"
+                f"the manifest {name} exists and selects other images or weights; manifests never change: "
+                "take another name, or finish the build that was begun from it with --resume"
             )
     else:
         info = {
-            "format": FORMAT,
+            "format": MIXED if mixture else FORMAT,
             "name": name,
             "fingerprint": fingerprint,
             "virtual": True,
@@ -200,6 +227,8 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             "captions": list(selection.captions),
             "unmeasured": selection.unmeasured(),
             "buckets": bucket_counts(samples),
+            "sources": dict.fromkeys(selection.sources or {}, 0) | sources,
+            **({"mixture": mixture} if mixture else {}),
             "shards": [],
         }
         kept = write(folder, info, samples)
@@ -208,13 +237,15 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
     return kept
 
 
-def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> Manifest:
-    """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete."""
+def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame | Iterable[pl.DataFrame]) -> Manifest:
+    """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete.
+
+    `samples` is the table, or its rows in order, frame by frame.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     info = {"samples_file": "samples.parquet", **info}
     path = folder / info["samples_file"]
-    with parts.atomic(path) as file:
-        samples.write_parquet(file, compression="zstd")
+    tables.write(path, [samples] if isinstance(samples, pl.DataFrame) else samples)
     with path.open("rb") as file:
         info = {**info, "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
@@ -224,7 +255,11 @@ def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame) -> Manifest
 
 def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
     """Per bucket in use: name, base, aspect, width, height and number of samples."""
-    counts = dict(samples.group_by("bucket").len().iter_rows())
+    return bucket_rows(dict(samples.group_by("bucket").len().iter_rows()))
+
+
+def bucket_rows(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """As `bucket_counts`, of the number of samples by bucket name."""
     return [
         {
             "name": b.name,
@@ -235,8 +270,15 @@ def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
             "samples": counts[b.name],
         }
         for b in BUCKETS
-        if b.name in counts
+        if counts.get(b.name)
     ]
+
+
+def source_counts(samples: pl.DataFrame) -> dict[str, int]:
+    """Samples per kind of source; {} for shards of an earlier Lens, whose list does not say."""
+    if "source" not in samples.columns:
+        return {}
+    return dict(samples.group_by("source").len().sort("source").iter_rows())
 
 
 def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
@@ -274,7 +316,7 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     )
     columns = [
         "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
-        "source", "caption", "caption_style", "brief", *SCORES,
+        "source", "caption", "caption_style", "brief", *SCORES, "file_size", "file_mtime_ns",
     ]  # fmt: skip
     ordered = keyed.sort("bucket_order", "format", "mixed").select(columns)
     return ordered.rename({"byte_offset": "offset", "byte_length": "length"})
@@ -288,10 +330,15 @@ def _mix(ids: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def fingerprint_of(samples: pl.DataFrame) -> str:
-    """sha256 of identity, bucket and captions in order; not of where the bytes lie, nor of their scores."""
+def fingerprint_of(samples: pl.DataFrame, mixture: Mapping[str, float]) -> str:
+    """sha256 of identity, bucket and captions in order, and of the weights if there are any (then of sources, too);
+    not of where the bytes lie, nor of their scores."""
     digest = hashlib.sha256()
-    columns = samples.select("image_id", "sha256", "bucket", "caption", "brief")
+    names = ["image_id", "sha256", "bucket", "caption", "brief"]
+    if mixture:
+        digest.update(json.dumps(mixture, sort_keys=True).encode() + b"\n")
+        names.append("source")
+    columns = samples.select(names)
     for n, rows in enumerate(columns.iter_slices(65_536)):
         lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.iter_rows())
         digest.update(("\n" * (n > 0) + lines).encode("utf-8", "surrogatepass"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import duckdb
 import polars as pl
 
 import sql
+from catalog import mixture
 from catalog.errors import BadInput
 
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ class Selection:
 
     Keyword arguments are thresholds by name (`min_aesthetic=3`, `max_nsfw=0.4`, ...; None switches a rule off),
     those not named keep their defaults; `where` is an SQL condition over the columns of the view `trainable`;
-    `dedup=False` keeps near-duplicates; `captions` are the styles that may serve as the training caption, best first.
+    `dedup=False` keeps near-duplicates; `captions` are the styles that may serve as the training caption, best first;
+    `sources` are the kinds of source to select from (None: all), each with its repeats: how many times an epoch of
+    training shows each of its images (see catalog.mixture). Of near-duplicates across kinds one of these is kept.
 
-    Raises BadInput for an unknown threshold or one that is not a number.
+    Raises BadInput for an unknown threshold or source, or a number that is none.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Selection:
         where: str | None = None,
         dedup: bool = True,
         captions: tuple[str, ...] = CAPTION_STYLES,
+        sources: Mapping[str, float] | None = None,
         **thresholds: float | None,
     ) -> None:
         defaults = default_thresholds()
@@ -71,11 +76,23 @@ class Selection:
         self.captions = captions
         self.thresholds: dict[str, float | None] = {**defaults, **thresholds}
         self.dedup = dedup
+        self.sources = None if sources is None else self._known(mixture.checked(sources))
+
+    def _known(self, sources: dict[str, float]) -> dict[str, float]:
+        """`sources`, having refused kinds that the catalog does not hold."""
+        held = dict(self.catalog.named("source_counts").iter_rows())
+        unknown = [kind for kind in sources if kind not in held]
+        if unknown or not sources:
+            there = ", ".join(f"{kind} ({images} images)" for kind, images in held.items())
+            wrong = f"the catalog has no source {unknown[0]}" if unknown else "sources names no source"
+            raise BadInput(f"{wrong}; there are {there}" if held else f"{wrong}; run `lensdata ingest` first")
+        return sources
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What the SQL's `$names` stand for."""
-        return {**self.thresholds, "dedup": self.dedup, "captions": list(self.captions)}
+        kinds = None if self.sources is None else sorted(self.sources)
+        return {**self.thresholds, "dedup": self.dedup, "captions": list(self.captions), "sources": kinds}
 
     @property
     def query(self) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from lensmodel.latents import PixelLatents
+from lensmodel import distributed
+from lensmodel.latents import Latents, PixelLatents, load_vae
 from lensmodel.nn import LensTransformer
 from lensmodel.text import EncoderConfig
 
@@ -14,9 +15,26 @@ if TYPE_CHECKING:
     from lensmodel.settings import Settings
 
 
-def latents(settings: Settings) -> PixelLatents:
-    """Pixels as latents, the only kind that needs no weights."""
-    return PixelLatents(keep=settings.pixel_keep)
+FLUX2_CHANNELS = 128  # of a token of the released model
+
+
+def latents(settings: Settings, device: torch.device | str = "cpu", weights: str = "") -> Latents:
+    """Pixels as latents, or the autoencoder that `vae` names (of the sha256 `weights`, if given)."""
+    if settings.latents == "pixel":
+        return PixelLatents(keep=settings.pixel_keep)
+    return load_vae(settings.vae, device, weights)
+
+
+def latent_channels(settings: Settings) -> int:
+    """Width of a token, without loading weights: FLUX.2's if no autoencoder is named."""
+    if settings.latents == "pixel":
+        return PixelLatents(keep=settings.pixel_keep).channels
+    return load_vae(settings.vae).channels if settings.vae else FLUX2_CHANNELS
+
+
+def device(settings: Settings) -> torch.device:
+    """Where the settings say to compute. Raises BadInput if that is not there."""
+    return distributed.device(settings.device)
 
 
 def denoiser(settings: Settings, channels: int) -> LensTransformer:
@@ -44,5 +62,11 @@ def encoder_config(settings: Settings, weights: str) -> EncoderConfig:
     """What the run's text features are made with; `weights` is the sha256 of the encoder's files."""
     s = settings
     return EncoderConfig(
-        s.encoder, s.encoder_layers, s.template_prefix, s.template_suffix, s.max_length, weights
+        s.encoder,
+        s.encoder_layers,
+        s.template_prefix,
+        s.template_suffix,
+        s.max_length,
+        weights,
+        s.template_offset,
     )

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput, LensError
 from catalog.parts import fsync_folder
+from lensmodel.parallel import shard_like
 from lensmodel.runlog import finite
 
 FORMAT = "lens-checkpoint/2"
@@ -119,12 +120,12 @@ def save_checkpoint(
     run: Path,
     step: int,
     models: dict[str, Any],
-    optimizer: torch.optim.Optimizer,
+    moments: dict[str, torch.Tensor],
     state: dict[str, Any],
     keep: int | None,
 ) -> Path:
     """Write RUN/checkpoint-STEP and then delete all but the newest `keep` (None: none). `models`: folder name ->
-    ModelMixin.
+    ModelMixin; `moments`: the optimiser's state by "number.name" (`Parallel.snapshot` and `moments` give both).
 
     Raises LensError (and leaves every earlier checkpoint as it was) if the disk is full.
     """
@@ -135,7 +136,6 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
         for name, model in models.items():
             model.save_pretrained(temporary / name)
-        moments = _moments(optimizer)
         save_file(moments, temporary / "optimizer.safetensors")
         files = {}
         for file in sorted(f for f in temporary.rglob("*") if f.is_file()):
@@ -171,14 +171,6 @@ def sweep(run: Path) -> None:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    return {
-        f"{number}.{name}": value.detach().cpu().contiguous()
-        for number, entries in optimizer.state_dict()["state"].items()
-        for name, value in entries.items()
-    }
-
-
 def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, numbers: list[int]) -> None:
     """Put the saved moments back; learning rates and other options stay those of `optimizer`.
 
@@ -190,7 +182,8 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, numbers: 
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{file} cannot be read ({error}); {REMEDY}") from None
-    shapes = dict(enumerate(p.shape for group in optimizer.param_groups for p in group["params"]))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    shapes = dict(enumerate(p.shape for p in parameters))
     wanted = {
         f"{number}.{name}": shapes.get(number) if name != "step" else torch.Size()
         for number in numbers
@@ -205,5 +198,5 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, numbers: 
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = value
+        state.setdefault(int(number), {})[name] = shard_like(value, parameters[int(number)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -11,6 +11,7 @@ import click
 
 from catalog.console import emit_json, run_command, say
 from catalog.errors import BadInput
+from lensmodel import cli_plan
 
 # Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -105,11 +106,15 @@ def train(
     data = manifests.load(folder)
 
     from lensmodel import distributed
+    from lensmodel.record import record_run
     from lensmodel.trainer import Trainer
 
     main = os.environ.get("RANK", "0") == "0"  # torchrun starts this command once a process
     try:
-        summary = Trainer(data, settings, out, resume).run()
+        trainer = Trainer(data, settings, out, resume)
+        if main:
+            record_run(catalog, data, settings, out)
+        summary = trainer.run()
     except KeyboardInterrupt:
         if main:
             say("lensmodel: interrupted; go on with --resume")
@@ -203,6 +208,63 @@ def draw(
             click.echo(path)
 
 
+@cli.command("shapes")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("-n", "n", type=click.IntRange(0), required=True, help="How many pictures.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--world",
+    type=click.Choice(["grid", "free"]),
+    default="grid",
+    show_default=True,
+    help="Where shapes stand: on mini's patches, or anywhere.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    type=int,
+    default=(512,),
+    show_default=True,
+    help="Bucket base: 512, 768 or 1024; repeat for several.",
+)
+@click.option(
+    "--aspect",
+    "aspects",
+    multiple=True,
+    default=("1:1",),
+    show_default=True,
+    help="Bucket aspect, 1:2 to 2:1; repeat for several.",
+)
+@click.option("--leave-out", is_flag=True, help="Keep one shape of each colour out, for prompts never seen.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON on stdout.")
+def make_shapes(
+    out: Path, n: int, seed: int, world: str, sizes: tuple[int, ...], aspects: tuple[str, ...], leave_out: bool,
+    workers: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Write pictures of coloured shapes with exact captions: a folder for `lensdata ingest`.
+
+    shapes-000000.png, .txt (dense caption) and .json (`brief` caption, the scene) and so on. What is there stays: the
+    same command goes on after an interruption or to a larger -n.
+
+    \b
+    Example:
+      lensmodel shapes --out shapes -n 4000
+      lensmodel shapes --out wide -n 1000 --size 512 --size 768 --aspect 4:3 --aspect 1:1
+    """
+    from lensmodel.shapes import world as worlds
+
+    buckets = worlds.buckets_of(sizes, aspects)
+    made = worlds.write(out, n, seed, world, buckets, leave_out, workers)
+    if as_json:
+        emit_json(
+            {"out": str(made.out), "made": made.made, "existing": made.existing, "buckets": made.buckets}
+        )
+    else:
+        click.echo(f"{made.made} pictures made, {made.existing} were there: {made.out}")
+
+
 @cli.command("presets")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -227,6 +289,10 @@ def show_presets(name: str | None, as_json: bool) -> None:
     for key, value in fields.items():
         text = ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else value
         click.echo(f"{key}={text}")
+
+
+cli.add_command(cli_plan.plan)
+cli.add_command(cli_plan.lineage)
 
 
 def main() -> None:

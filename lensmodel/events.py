@@ -16,12 +16,14 @@ def trained(
     numbers: dict[str, float], **more: Any,
 ) -> None:  # fmt: skip
     """A stretch of steps up to `step`; `numbers` are the meter's, `norm` is the last step's gradient norm."""
+    used = "" if numbers.get("mfu") is None else f"  MFU {numbers['mfu']:.0%}"
     slow = "  (the loader is the bottleneck: raise workers=)" if numbers["data_wait"] > 0.3 else ""
     told = f"  skipped {skipped}" if skipped else ""
     log.event(
         "step",
         f"step {step}/{settings.max_steps}  loss {numbers['loss']:.4f}  grad {norm:.3f}  lr {lr:.2e}  "
-        f"{numbers['images_per_second']:.0f} img/s  data wait {numbers['data_wait']:.0%}  "
+        f"{numbers['images_per_second']:.0f} img/s  {numbers['tokens_per_second']:.0f} tok/s{used}  "
+        f"data wait {numbers['data_wait']:.0%}  "
         f"ETA {short_time(numbers['eta_seconds'])}{told}{slow}",
         step=step,
         grad_norm=norm,

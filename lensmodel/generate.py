@@ -60,7 +60,7 @@ class Generator:
             raise BadInput(f"{self.folder / 'state.json'}: {error}") from None
         self.device = distributed.device(device)
         self.model = nn.load(self.folder / weights, device=self.device)
-        self.latents = build.latents(self.settings)
+        self.latents = build.latents(self.settings, self.device, self.state["latents"].get("weights", ""))
         self.encoder = text.load(config, str(self.device))
 
     def sigmas(self, tokens: int, steps: int) -> torch.Tensor:
@@ -122,7 +122,7 @@ class Generator:
         neighbours.
         """
         picture_w, picture_h = self.latents.pixel_size(*self.size(options.width, options.height))
-        grid = picture_h // self.latents.patch, picture_w // self.latents.patch
+        grid = self.latents.grid(picture_w, picture_h)
         tokens = grid[0] * grid[1]
         features = [f for f in self.encoder.encode(prompts) for _ in range(options.count)]
         noise = [

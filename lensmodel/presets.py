@@ -10,8 +10,32 @@ from typing import Any
 from catalog.errors import BadInput
 from lensmodel.settings import Settings, check, names, parse
 
+# GPT-OSS's chat format around the caption: system, developer, user, and a reasoning that is always the same. Its date
+# is frozen, or the features would drift from day to day. The words are ours; for a released checkpoint give its own with
+# template_prefix=, template_suffix= and template_offset=.
+HARMONY_PREFIX = (
+    "<|start|>system<|message|>You turn descriptions into pictures.\nKnowledge cutoff: 2024-06\n"
+    "Current date: 2025-06-01\n\nReasoning: low\n\n# Valid channels: analysis, commentary, final. Channel must be "
+    "included for every message.<|end|><|start|>developer<|message|># Instructions\n\nThe user describes a picture. "
+    "Note every object with its number, colour, material, size and place, every action and relation, all text to be "
+    "shown, and the style, light and background.<|end|><|start|>user<|message|>"
+)
+HARMONY_SUFFIX = (
+    "<|end|><|start|>assistant<|channel|>analysis<|message|>I picture the scene as described.<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>"
+)
+_PAPER = Settings(template_prefix=HARMONY_PREFIX, template_suffix=HARMONY_SUFFIX)
+
 PRESETS: dict[str, Settings] = {
-    "lens-3.8b": Settings(),
+    "lens-3.8b": _PAPER,
+    # The paper's two stages of pre-training (section 2.2) with every constant it gives. 24 samples a rank on 128 GPUs
+    # are the global batch of 3,072; mu 1.06 is that of 1,024 tokens. The second starts from the first (init_from=).
+    "pretrain-512": dataclasses.replace(
+        _PAPER, preset="pretrain-512", lr=2e-4, mu=1.06, gradient_checkpointing=True, encode="online"
+    ),
+    "pretrain-mixed": dataclasses.replace(
+        _PAPER, preset="pretrain-mixed", lr=1e-4, gradient_checkpointing=True, encode="online"
+    ),
     "lens-toy-1.2b": Settings(
         preset="lens-toy-1.2b", num_layers=14, enc_hidden_dim=1024, encoder_layers=(27,)
     ),
@@ -48,6 +72,7 @@ PRESETS: dict[str, Settings] = {
         weight_decay=0.01,
         ema=0.99,
         precision="fp32",
+        sharding="none",
         log_every=100,
         validate_every=250,
         checkpoint_every=250,
@@ -90,8 +115,6 @@ def require_parts(settings: Settings) -> None:
             + ", ".join(f"{m} ({what[m]})" for m in missing)
             + "; without them use --preset mini"
         )
-    if settings.latents == "vae":
-        raise BadInput("training on VAE latents (latents=vae) is not part of this version; use --preset mini")
 
 
 def needs(settings: Settings, name: str) -> bool:

@@ -13,8 +13,9 @@ from lensmodel.data.plan import Segment, position_of, resume_segments
 from lensmodel.settings import Settings, differences, plain
 
 
-def read(where: Path, manifest: Manifest, settings: Settings, encoder: str) -> dict[str, Any]:
-    """The state of the checkpoint `where` for a run with this data, these settings and the encoder of this sha256.
+def read(where: Path, manifest: Manifest, settings: Settings, encoder: str, vae: str) -> dict[str, Any]:
+    """The state of the checkpoint `where` for a run with this data, these settings, and the encoder and autoencoder
+    of these sha256 (the latter "" if there is none).
 
     Raises BadInput if it was trained with others, naming what differs, or is damaged. Its weights are not read.
     """
@@ -30,6 +31,10 @@ def read(where: Path, manifest: Manifest, settings: Settings, encoder: str) -> d
         raise BadInput(f"{where} is of another configuration: {'; '.join(differs)}")
     if state["encoder"].get("weights") != encoder:
         raise BadInput(f"{where} was trained with another encoder than {settings.encoder}; give that one")
+    if state["latents"].get("weights", "") != vae:
+        raise BadInput(
+            f"{where} was trained on the latents of another autoencoder than {settings.vae}; give that one"
+        )
     return state
 
 

@@ -23,6 +23,19 @@ from lensmodel.settings import Settings
 from lensmodel.validation import HeldOut
 
 
+def plan_of(manifest: Manifest, settings: Settings) -> tuple[DataPlan, np.ndarray]:
+    """The plan of a run, and which samples it holds out: bool [samples]. Raises BadInput if no bucket fills a batch."""
+    samples = manifest.samples
+    held = held_out(identities(samples), settings.holdout, settings.holdout_least)
+    sources = samples["source"].to_list() if "source" in samples.columns else None
+    if manifest.mixture and sources is None:
+        raise BadInput(f"{manifest.samples_path} does not say the sources to weigh; build the shards again")
+    train = np.flatnonzero(~held)
+    buckets = samples["bucket"].to_list()
+    plan = DataPlan(buckets, train, settings.batch_sizes(), settings.seed, sources, manifest.mixture)
+    return plan, held
+
+
 class RunData:
     """Everything a trainer asks of a manifest. Call `encode` before `texts` or `held_out_sets`.
 
@@ -32,12 +45,11 @@ class RunData:
     def __init__(self, manifest: Manifest, settings: Settings, out: Path, ranks: Ranks, log: RunLog) -> None:
         self.manifest, self.settings, self.out, self.ranks, self.log = manifest, settings, out, ranks, log
         self.encode_seconds = 0.0
+        self.online: text.TextEncoder | None = None
         s, samples = settings, manifest.samples
-        keys = identities(samples)
-        held = held_out(keys, s.holdout, s.holdout_least)
-        buckets = samples["bucket"].to_list()
-        self.plan = DataPlan(buckets, np.flatnonzero(~held), s.batch_sizes(), s.seed)
-        self.latents = build.latents(s)
+        self.plan, held = plan_of(manifest, s)
+        keys, buckets = identities(samples), samples["bucket"].to_list()
+        self.latents = build.latents(s, ranks.device)
         self.bad = BadSamples(self.out / "bad_samples.jsonl")
         self.pictures = Pictures(self.manifest, self.latents.pixel_size, s.seed, s.cache_mb, self.bad)
         self.captions = Captions(self.manifest, s.seed, s.brief_fraction, s.caption_dropout)
@@ -66,6 +78,7 @@ class RunData:
             held_out=held,
             manifest=self.manifest.fingerprint,
         )
+        self._report_mixture()
         if plan.starved:
             names = ", ".join(f"{name} ({n} of {plan.batch_size[name]})" for name, n in plan.starved.items())
             self.log.event(
@@ -74,11 +87,32 @@ class RunData:
                 starved=plan.starved,
             )
 
+    def _report_mixture(self) -> None:
+        """Say what each source is of the stream, if there are several or one is weighted."""
+        mixture, shares = self.manifest.mixture, self.plan.shares
+        if len(shares) < 2 and not mixture:
+            return
+        images = dict.fromkeys(shares, 0)
+        for group in (group for groups in self.plan.groups.values() for group in groups):
+            images[group.source] += len(group.rows)
+        found = {
+            source: {"images": images[source], "repeats": mixture.get(source, 1.0), "share": round(share, 6)}
+            for source, share in shares.items()
+        }
+        told = (
+            f"{kind} {f['share']:.1%} ({f['images']} images x {f['repeats']:g})" for kind, f in found.items()
+        )
+        self.log.event("mixture", f"mixture: {', '.join(told)}", sources=found)
+
     def encode(self) -> None:
         """Encode what is not in the cache, on rank 0 alone, which the others let go first; the encoder is gone before
-        training starts.
+        training starts. With encode=online the encoder stays, on every rank, and there is no cache.
         """
         s = self.settings
+        if s.encode == "online":
+            self.online = text.load(self.encoder, str(self.ranks.device))
+            self._check_width(self.online.width)
+            return
         folder = Path(s.features) if s.features else self.out / "text-features"
         wanted = self.captions.all(np.concatenate([*self.plan.members.values(), *self.held_rows.values()]))
         if self.ranks.main:
@@ -118,12 +152,22 @@ class RunData:
         """Image tokens of a picture of this bucket."""
         b = BY_NAME[bucket]
         width, height = self.latents.pixel_size(b.width, b.height)
-        return width * height // self.latents.patch**2
+        rows, columns = self.latents.grid(width, height)
+        return rows * columns
 
     def texts(self, captions: list[str | None]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        found = [None if c is None else self.features.get(c) for c in captions]
+        if self.online is not None:
+            found = self._encoded_now(captions)
+        else:
+            found = [None if c is None else self.features.get(c) for c in captions]
         features, mask = text.pad(found, len(self.encoder.layers), self.settings.enc_hidden_dim)
         return [f.to(self.ranks.device) for f in features], mask.to(self.ranks.device)
+
+    def _encoded_now(self, captions: list[str | None]) -> list[torch.Tensor | None]:
+        """As the cache would give them, rounded to bfloat16, too: both ways train on the same features."""
+        assert self.online is not None
+        features = iter(self.online.encode([c for c in captions if c is not None]))
+        return [None if c is None else next(features).bfloat16() for c in captions]
 
     def held_out_sets(self) -> list[HeldOut]:
         """The validation pictures: centre crops with their dense captions."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.console import say
+from lensmodel.trackers import Trackers
 
 
 def short_time(seconds: float) -> str:
@@ -38,9 +39,11 @@ class RunLog:
     def __init__(self, path: Path, main: bool) -> None:
         self.path, self.main = path, main
         self._waiting: list[str] | None = []
+        self._trackers: Trackers | None = None
 
-    def start(self) -> None:
-        """Write what waits, and everything from now on."""
+    def start(self, trackers: Trackers | None = None) -> None:
+        """Write what waits, and everything from now on, to `trackers` as well."""
+        self._trackers = trackers
         waiting, self._waiting = self._waiting or [], None
         for line in waiting:
             self._write(line)
@@ -56,6 +59,13 @@ class RunLog:
             self._write(line)
         else:
             self._waiting.append(line)
+        if self._trackers:
+            self._trackers.add(kind, fields)
+
+    def close(self) -> None:
+        """Let the trackers end."""
+        if self._trackers:
+            self._trackers.close()
 
     def _write(self, line: str) -> None:
         with self.path.open("a") as f:
@@ -70,7 +80,7 @@ class Meter:
 
     def reset(self) -> None:
         self._start = time.monotonic()
-        self.loss = self.images = self.tokens = self.steps = self.skipped = 0.0
+        self.loss = self.images = self.tokens = self.steps = self.skipped = self.all_tokens = self.flops = 0.0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -79,7 +89,9 @@ class Meter:
         yield
         self._start += time.monotonic() - start
 
-    def add(self, loss: float, images: float, tokens: float, skipped: bool) -> None:
+    def add(self, loss: float, images: float, tokens: float, skipped: bool, flops: float = 0.0) -> None:
+        self.all_tokens += tokens
+        self.flops += flops
         if not skipped:
             self.loss += loss * tokens
             self.tokens += tokens
@@ -93,6 +105,8 @@ class Meter:
         return {
             "loss": self.loss / self.tokens if self.tokens else float("nan"),
             "images_per_second": self.images / seconds,
+            "tokens_per_second": self.all_tokens / seconds,
+            "flops_per_second": self.flops / seconds,
             "data_wait": min(waited / seconds, 1.0),
             "eta_seconds": seconds / max(self.steps, 1) * steps_left,
         }

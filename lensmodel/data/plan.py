@@ -5,6 +5,9 @@ all epochs follow each other in one endless numbered stream; a step on W ranks w
 next W*A of them, rank r taking numbers position + a*W + r. So every rank has the same number of batches by
 construction, a run resumes from one integer (the position), and resuming with another W goes on where the
 last one stopped.
+
+An epoch holds every sample once, or as often as the weight of its source says (catalog.mixture). It has the same
+number of batches of every bucket whatever its number.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import polars as pl
 
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput
+from catalog.mixture import taken
 
 
 def key_of(*parts: object) -> int:
@@ -81,15 +85,51 @@ class Batch:
     rows: np.ndarray
 
 
+@dataclass(frozen=True)
+class Group:
+    """The training samples of one bucket and source, each seen `repeats` times an epoch on average."""
+
+    source: str
+    rows: np.ndarray
+    repeats: float
+
+    @property
+    def mean(self) -> float:
+        """Samples an epoch, on average."""
+        return len(self.rows) * self.repeats
+
+    @property
+    def least(self) -> int:
+        """Samples that every epoch has; some have one more."""
+        return taken(len(self.rows), self.repeats, 1)
+
+    def of_epoch(self, epoch: int) -> np.ndarray:
+        """The rows of one epoch: a stretch of an endless walk around the list, which the epochs divide.
+
+        So within an epoch, as over any number of them, a row occurs as often as any other or once more.
+        """
+        n = len(self.rows)
+        stretch = np.arange(taken(n, self.repeats, epoch), taken(n, self.repeats, epoch + 1))
+        return self.rows[stretch % n]
+
+
 class DataPlan:
     """Batches over the rows of a manifest.
 
     `buckets`: the bucket name of each sample; `rows`: those that train; `batch_sizes`: samples a batch by the
-    base of the bucket (512, 768, 1024). Raises BadInput if no bucket fills one batch, or a bucket is unknown.
+    base of the bucket (512, 768, 1024); `sources`: the source of each sample; `mixture`: how many times an epoch
+    shows the samples of a source, 1 where it does not say. Raises BadInput if no bucket fills one batch, or a
+    bucket is unknown.
     """
 
     def __init__(
-        self, buckets: Sequence[str], rows: np.ndarray, batch_sizes: Mapping[int, int], seed: int
+        self,
+        buckets: Sequence[str],
+        rows: np.ndarray,
+        batch_sizes: Mapping[int, int],
+        seed: int,
+        sources: Sequence[str] | None = None,
+        mixture: Mapping[str, float] | None = None,
     ) -> None:
         self.seed = seed
         names = np.asarray(buckets, dtype=object)
@@ -103,20 +143,31 @@ class DataPlan:
             )
         self.members = {name: np.asarray(of_bucket[name], dtype=np.int64) for name in sorted(of_bucket)}
         self.batch_size = {name: batch_sizes[BY_NAME[name].base] for name in self.members}
-        self.batches_of = {name: len(m) // self.batch_size[name] for name, m in self.members.items()}
+        kinds = np.asarray(sources if sources is not None else [""] * len(names), dtype=object)
+        self.groups = {name: self._grouped(name, kinds, mixture or {}) for name in self.members}
+        self.least = {name: sum(group.least for group in groups) for name, groups in self.groups.items()}
+        self.batches_of = {name: n // self.batch_size[name] for name, n in self.least.items()}
         self.batches_per_epoch = sum(self.batches_of.values())
         if not self.batches_per_epoch:
-            largest = max(self.members, key=lambda name: len(self.members[name]), default=None)
+            largest = max(self.least, key=lambda name: self.least[name], default=None)
             detail = "no sample to train on"
             if largest:
-                detail = (
-                    f"the fullest, {largest}, has {len(self.members[largest])} of {self.batch_size[largest]}"
-                )
+                detail = f"the fullest, {largest}, has {self.least[largest]} of {self.batch_size[largest]}"
             raise BadInput(
                 f"no bucket has enough training samples for one batch ({detail}); "
                 "add images or lower batch_512=, batch_768=, batch_1024="
             )
         self._epoch = functools.lru_cache(maxsize=2)(self._build_epoch)
+
+    def _grouped(self, bucket: str, kinds: np.ndarray, mixture: Mapping[str, float]) -> list[Group]:
+        rows, found = self.members[bucket], []
+        for source in sorted(set(kinds[rows])):
+            mine = rows[kinds[rows] == source]
+            repeats = float(mixture.get(source, 1))
+            if not repeats.is_integer():  # an epoch takes a part, which must not follow the manifest's order
+                mine = mine[shuffled(len(mine), self.seed, "source", source, bucket)]
+            found.append(Group(source, mine, repeats))
+        return found
 
     @property
     def samples_per_epoch(self) -> int:
@@ -124,17 +175,29 @@ class DataPlan:
 
     @property
     def dropped_per_epoch(self) -> int:
-        """Samples of incomplete batches; each epoch leaves out others, as its shuffle falls."""
-        return sum(map(len, self.members.values())) - self.samples_per_epoch
+        """Samples of incomplete batches (rounded, if epochs differ); each leaves out others, as its shuffle falls."""
+        return round(sum(g.mean for groups in self.groups.values() for g in groups)) - self.samples_per_epoch
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Source -> its expected share of the stream (what incomplete batches leave out is any source's alike)."""
+        found: dict[str, float] = {}
+        for name, groups in self.groups.items():
+            trained = self.batches_of[name] * self.batch_size[name] / sum(group.mean for group in groups)
+            for group in groups:
+                share = group.mean * trained / self.samples_per_epoch
+                found[group.source] = found.get(group.source, 0.0) + share
+        return found
 
     @property
     def starved(self) -> dict[str, int]:
-        """Buckets that never train because they hold fewer samples than one batch: name -> samples."""
-        return {name: len(m) for name, m in self.members.items() if not self.batches_of[name]}
+        """Buckets that never train because an epoch's samples do not fill one batch: name -> samples an epoch."""
+        return {name: n for name, n in self.least.items() if not self.batches_of[name]}
 
     def _build_epoch(self, epoch: int) -> list[tuple[str, np.ndarray]]:
         batches = []
-        for name, members in self.members.items():
+        for name, groups in self.groups.items():
+            members = np.sort(np.concatenate([group.of_epoch(epoch) for group in groups]))
             size, order = self.batch_size[name], shuffled(len(members), self.seed, epoch, name)
             for start in range(0, self.batches_of[name] * size, size):
                 batches.append((name, members[order[start : start + size]]))

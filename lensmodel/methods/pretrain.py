@@ -65,7 +65,7 @@ class Pretrain:
     def loss(
         self, model: torch.nn.Module, x0: torch.Tensor, text: Text, grid: tuple[int, int], number: int
     ) -> torch.Tensor:
-        """The loss summed over the tokens of batch `number`, x0 [B, S, C].
+        """The loss of each sample of batch `number`, averaged over its tokens: float32 [B]; x0 [B, S, C].
 
         Noise and times are a function of (seed, number) alone: the same on any rank, before and after a
         resume.
@@ -73,4 +73,4 @@ class Pretrain:
         generator = torch.Generator().manual_seed(key_of("noise", self.settings.seed, number))
         eps = torch.randn(x0.shape, generator=generator)
         t = torch.sigmoid(training_mu(self.settings, x0.shape[1]) + torch.randn(len(x0), generator=generator))
-        return squared_error(model, x0, eps.to(x0.device), t.to(x0.device), text, grid).sum()
+        return squared_error(model, x0, eps.to(x0.device), t.to(x0.device), text, grid).mean(1)

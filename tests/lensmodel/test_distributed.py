@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -16,39 +17,39 @@ from lensmodel.trainer import Trainer
 ROOT = Path(__file__).parents[2]
 
 
+def run(
+    out, tiny, processes, *overrides, launcher=("torch.distributed.run", "--standalone", "--nproc-per-node")
+):
+    command = [sys.executable, "-m", *launcher, str(processes), "-m", "lensmodel", "train"]
+    command += ["--shards", str(tiny.root), "--out", str(out), "--json", *overrides]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def weights(run, folder="model"):
+    return load_file(checkpoint.find(run) / folder / "diffusion_pytorch_model.safetensors")
+
+
+def same(a, b):
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        torch.testing.assert_close(b[name], tensor, rtol=1e-4, atol=2e-5, msg=name)
+
+
 def test_two_processes_train_as_one(tiny, tiny_overrides, tmp_path):
     shared = [*tiny_overrides, "schedule=constant", f"features={tmp_path / 'features'}"]
     one = presets.build("mini", [*shared, "accumulate=2"])
     Trainer(tiny, one, tmp_path / "one", False).run()
 
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [
-        "-m",
-        "lensmodel",
-        "train",
-        "--shards",
-        str(tiny.root),
-        "--out",
-        str(tmp_path / "two"),
-        "--json",
-        *shared,
-    ]
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
+    done = run(tmp_path / "two", tiny, 2, *shared)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("done: step 8") == 1  # one rank speaks
     assert json.loads(done.stdout)["step"] == 8  # here, too
 
-    again = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
-    )
+    again = run(tmp_path / "two", tiny, 2, *shared)
     assert again.returncode != 0 and again.stderr.count("holds a run already") == 1
     assert "gloo" not in again.stderr.lower() and "Connection" not in again.stderr
-    a = load_file(checkpoint.find(tmp_path / "one") / "model" / "diffusion_pytorch_model.safetensors")
-    b = load_file(checkpoint.find(tmp_path / "two") / "model" / "diffusion_pytorch_model.safetensors")
-    for name, tensor in a.items():
-        torch.testing.assert_close(b[name], tensor, rtol=1e-4, atol=2e-5, msg=name)
+    same(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
     alone = Trainer(tiny, presets.build("mini", [*shared, "max_steps=11"]), tmp_path / "two", True)
     alone.run()
@@ -57,3 +58,43 @@ def test_two_processes_train_as_one(tiny, tiny_overrides, tmp_path):
     assert history == [Segment(0, 0, 2), Segment(8, 16, 1)] and state["position"] == 19
     seen = [row for step in range(11) for row in samples_of(alone.data.plan, history, step).tolist()]
     assert seen == [row for n in range(19) for row in alone.data.plan.batch(n).rows.tolist()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("sharding", ["none", "full"])
+def test_copies_and_shards_train_as_one_process(tiny, tiny_overrides, tmp_path, processes, sharding):
+    """DDP and FSDP2 over gloo: losses, weights, average and moments, also after a resume and with checkpointing."""
+    shared = [
+        *tiny_overrides,
+        "schedule=constant",
+        f"features={tmp_path / 'features'}",
+        "ema=0.9",
+        "log_every=1",
+    ]
+    for steps, more in ((5, []), (8, ["--resume"])):
+        plain = presets.build("mini", [*shared, f"accumulate={processes}", f"max_steps={steps}"])
+        Trainer(tiny, plain, tmp_path / "one", bool(more)).run()
+        options = [f"sharding={sharding}", "gradient_checkpointing=true", f"max_steps={steps}", *more]
+        done = run(tmp_path / "many", tiny, processes, *shared, *options)
+        assert done.returncode == 0, done.stderr
+    for folder in ("model", "ema"):
+        same(weights(tmp_path / "one", folder), weights(tmp_path / "many", folder))
+    moments = [
+        load_file(checkpoint.find(tmp_path / name) / "optimizer.safetensors") for name in ("one", "many")
+    ]
+    same(*moments)
+    logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "many")]
+    losses = [
+        [e["loss"] for e in map(json.loads, log) if e["event"] in ("step", "validation")] for log in logs
+    ]
+    assert len(losses[0]) >= 8 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_accelerate_launches_it_too(tiny, tiny_overrides, tmp_path):
+    launcher = ("accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no",
+                "--dynamo_backend", "no", "--num_processes")  # fmt: skip
+    done = run(tmp_path / "run", tiny, 2, *tiny_overrides, "sharding=full", launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["step"] == 8

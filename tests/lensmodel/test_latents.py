@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from diffusers import AutoencoderKLFlux2
+from diffusers import AutoencoderKL, AutoencoderKLFlux2
+from safetensors.torch import load_file, save_file
 
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
-from lensmodel.latents import Flux2Latents, PixelLatents
+from lensmodel.latents import PixelLatents, VaeLatents, load_vae
 
 
 @pytest.mark.parametrize(("bucket", "pixels"), [((512, 512), (32, 32)), ((1024, 1024), (64, 64))])
@@ -89,7 +90,7 @@ def vae():
 
 
 def test_flux2_tokens_by_hand(vae):
-    code = Flux2Latents(vae)
+    code = VaeLatents(vae)
     rgb = torch.rand(2, 3, 16, 24) * 2 - 1
     tokens, grid = code.encode(rgb)
     with torch.no_grad():
@@ -107,7 +108,7 @@ def test_flux2_tokens_by_hand(vae):
 
 def test_flux2_never_moves_the_statistics(vae):
     before = vae.bn.running_mean.clone(), vae.bn.running_var.clone()
-    code = Flux2Latents(vae)
+    code = VaeLatents(vae)
     tokens, grid = code.encode(torch.rand(1, 3, 16, 16))
     again, _ = code.encode(torch.rand(1, 3, 16, 16))
     assert not torch.equal(tokens, again)
@@ -117,13 +118,98 @@ def test_flux2_never_moves_the_statistics(vae):
 
 
 def test_flux2_bfloat16_vae_gives_float32_tokens(vae):
-    code = Flux2Latents(vae.bfloat16())
+    code = VaeLatents(vae.bfloat16())
     tokens, grid = code.encode(torch.rand(1, 3, 16, 16))
     assert tokens.dtype == code.decode(tokens, grid).dtype == torch.float32
 
 
 def test_flux2_sizes(vae):
-    code = Flux2Latents(vae)
+    code = VaeLatents(vae)
     assert code.pixel_size(24, 16) == (24, 16)
     with pytest.raises(BadInput, match="divisible by 4"):
         code.encode(torch.zeros(1, 3, 16, 18))
+
+
+def kl_vae(**config):
+    """A tiny autoencoder of the FLUX.1 and Stable Diffusion kind."""
+    torch.manual_seed(1)
+    return AutoencoderKL(
+        block_out_channels=(4, 4), down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=4, norm_num_groups=2, mid_block_add_attention=False,
+        **config,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "scaling_factor": 0.3611,
+            "shift_factor": 0.1159,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        {
+            "scaling_factor": 1.5305,
+            "shift_factor": 0.0609,
+            "use_quant_conv": False,
+            "use_post_quant_conv": False,
+        },
+        {"scaling_factor": 0.13025},  # SDXL has no shift
+    ],
+    ids=["flux1", "sd3", "sdxl"],
+)
+def test_scaled_and_shifted_latents(config):
+    vae = kl_vae(**config)
+    code = VaeLatents(vae)
+    rgb = torch.rand(2, 3, 16, 24) * 2 - 1
+    tokens, grid = code.encode(rgb)
+    assert grid == (4, 6) == code.grid(24, 16) and tokens.shape == (2, 24, 16) and code.channels == 16
+    with torch.no_grad():
+        latent = vae.encode(rgb).latent_dist.mean
+        want = (latent - config.get("shift_factor", 0.0)) * config["scaling_factor"]
+        assert tokens[1, 6 + 2, 3 * 4 + 2].item() == pytest.approx(want[1, 3, 2 + 1, 4].item(), abs=1e-5)
+        torch.testing.assert_close(code.decode(tokens, grid), vae.decode(latent).sample, atol=1e-4, rtol=1e-4)
+
+
+def test_a_mean_and_deviation_for_each_channel():
+    mean, std = [0.1, -0.2, 0.3, 0.0], [1.0, 2.0, 0.5, 1.5]
+    vae = kl_vae(latents_mean=mean, latents_std=std)
+    rgb = torch.rand(1, 3, 16, 16)
+    tokens, _ = VaeLatents(vae).encode(rgb)
+    latent = vae.encode(rgb).latent_dist.mean
+    assert tokens[0, 0, 2 * 4].item() == pytest.approx((latent[0, 2, 0, 0].item() - 0.3) / 0.5, abs=1e-5)
+
+
+def test_a_folder_loads_back_to_the_same_tokens(vae, tmp_path):
+    for name, made in (("flux2", vae), ("kl", kl_vae(scaling_factor=0.36, shift_factor=0.1))):
+        made.save_pretrained(tmp_path / name / "vae")
+        code = load_vae(tmp_path / name)  # a pipeline's folder, too
+        rgb = torch.rand(1, 3, 16, 16)
+        assert torch.equal(code.encode(rgb)[0], VaeLatents(made).encode(rgb)[0])
+        assert load_vae(tmp_path / name / "vae", weights=code.weights).weights == code.weights
+        with pytest.raises(BadInput, match="other weights"):
+            load_vae(tmp_path / name, weights="0" * 64)
+
+
+def test_partial_wrong_and_damaged_folders_are_refused(vae, tmp_path):
+    with pytest.raises(BadInput, match=r"no folder with config\.json"):
+        load_vae(tmp_path)
+    vae.save_pretrained(tmp_path)
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    whole = load_file(file)
+    save_file({k: v for k, v in whole.items() if k != "bn.running_mean"}, file)
+    with pytest.raises(BadInput, match=r"lacks 1 tensors, such as bn\.running_mean"):
+        load_vae(tmp_path)
+    save_file({**whole, "more": torch.zeros(1)}, file)
+    with pytest.raises(BadInput, match="adds 1 tensors, such as more"):
+        load_vae(tmp_path)
+    save_file({**whole, "bn.running_mean": torch.zeros(3)}, file)
+    with pytest.raises(BadInput, match="does not load"):
+        load_vae(tmp_path)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(BadInput, match="does not load"):
+        load_vae(tmp_path)
+    (tmp_path / "config.json").write_text('{"_class_name": "VQModel"}')
+    with pytest.raises(BadInput, match="VQModel"):
+        load_vae(tmp_path)

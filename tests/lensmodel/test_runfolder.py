@@ -85,9 +85,10 @@ def test_the_meter_leaves_out_what_is_no_training(monkeypatch):
     monkeypatch.setattr("lensmodel.runlog.time.monotonic", lambda: clock[0])
     meter = Meter()
     clock[0] = 2.0
-    meter.add(1.0, 10, 10, False)
+    meter.add(1.0, 10, 10, False, flops=8.0)
     with meter.paused():
         clock[0] = 100.0
     assert meter.numbers(0.5, 3) == {
-        "loss": 1.0, "images_per_second": 5.0, "data_wait": 0.25, "eta_seconds": 6.0
+        "loss": 1.0, "images_per_second": 5.0, "data_wait": 0.25, "eta_seconds": 6.0,
+        "tokens_per_second": 5.0, "flops_per_second": 4.0,
     }  # fmt: skip

@@ -176,25 +176,32 @@ def test_steps_that_are_not_finite_are_skipped_and_touch_nothing(tiny, tiny_over
         )
 
 
-def test_accumulating_batches_equals_one_gradient_of_the_mean_over_their_tokens(
-    tiny, tiny_overrides, tmp_path
+@pytest.mark.parametrize("averaging", ["token", "image"])
+def test_accumulated_batches_give_the_mean_over_tokens_or_over_images(
+    tiny, tiny_overrides, tmp_path, averaging
 ):
-    """Two batches of different buckets in one step: each token weighs the same, whatever its picture."""
-    trainer = Trainer(
-        tiny, presets.build("mini", [*tiny_overrides, "accumulate=2", "clip=1e9"]), tmp_path / "run", False
-    )
+    """Two batches of different buckets in one step."""
     from lensmodel.data.loader import Loader
 
+    overrides = [*tiny_overrides, "accumulate=2", "clip=1e9", f"averaging={averaging}"]
+    trainer = Trainer(tiny, presets.build("mini", overrides), tmp_path / "run", False)
     with Loader(trainer.data.plan, trainer.data.pictures, trainer.data.captions) as loader:
-        batches = [batch for _, batch in zip(range(2), loader, strict=False)]
-    sums, tokens = [], []
+        batches = [next(iter(loader))]
+        batches.append(next(b for b in loader if b.bucket != batches[0].bucket))
+    total, weights = 0.0, 0
     for batch in batches:
         x0, grid = trainer.data.latents.encode(torch.from_numpy(batch.pixels))
-        sums.append(
-            trainer.method.loss(trainer.model, x0, trainer.data.texts(batch.captions), grid, batch.number)
-        )
-        tokens.append(x0.shape[0] * x0.shape[1])
-    expected = (sum(sums) / sum(tokens)).item()
-    loss, _, skipped, images, counted = trainer.train_step(batches)
-    assert not skipped and counted == sum(tokens) and images == sum(len(b.rows) for b in batches)
-    assert loss == pytest.approx(expected, rel=1e-5)
+        text = trainer.data.texts(batch.captions)
+        losses = trainer.method.loss(trainer.parallel.model, x0, text, grid, batch.number)
+        weight = x0.shape[1] if averaging == "token" else 1
+        total, weights = total + losses.sum().item() * weight, weights + len(losses) * weight
+    trainer.data.plan.batch = lambda number: batches_as_planned(trainer, batches)[number]
+    loss, _, skipped, images, _ = trainer.train_step(batches)
+    assert not skipped and images == sum(len(b.rows) for b in batches)
+    assert loss == pytest.approx(total / weights, rel=1e-5)
+
+
+def batches_as_planned(trainer, batches):
+    from lensmodel.data.plan import Batch
+
+    return [Batch(n, 0, b.bucket, torch.tensor(b.rows).numpy()) for n, b in enumerate(batches)]

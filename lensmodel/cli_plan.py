@@ -1,0 +1,182 @@
+"""`lensmodel plan` and `lineage`: what a configuration will cost, and what a past step was made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from catalog.console import emit_json
+
+PAPER_GPU_HOURS = 192_000  # A100s, both stages of pre-training (paper, table 1 of the introduction)
+PAPER_STEPS, PAPER_GPUS, PAPER_BATCH = 400_000, 128, 3072
+
+
+@click.command("plan")
+@click.option(
+    "--preset", default="pretrain-mixed", show_default=True, help="Whose model and batches to cost."
+)
+@click.option(
+    "--gpus", default=128, show_default=True, type=click.IntRange(1), help="How many train together."
+)
+@click.option(
+    "--gpu", "gpu_name", default="a100", show_default=True, help="Which GPU; see the error for the list."
+)
+@click.option(
+    "--mfu", default=0.4, show_default=True, type=click.FloatRange(0.0, 1.0, min_open=True),
+    help="Share of the GPU's peak that training reaches.",
+)  # fmt: skip
+@click.option("--text-tokens", default=160, show_default=True, type=click.IntRange(0), help="Of one caption.")
+@click.option("--measure", is_flag=True, help="Time a batch of each base on this machine's device, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def plan(
+    preset: str, gpus: int, gpu_name: str, mfu: float, text_tokens: int, measure: bool, as_json: bool,
+    overrides: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Print parameters, FLOPs per bucket, memory per GPU and GPU-hours of a configuration.
+
+    Nothing is trained or loaded. Bases are costed at their square bucket.
+
+    \b
+    Example:
+      lensmodel plan --gpu h100 --gpus 64 batch_512=28 batch_768=12
+    """
+    from lensmodel import cost, presets
+
+    settings = presets.build(preset, overrides)
+    found = costs(settings, gpus, cost.gpu(gpu_name), mfu, text_tokens, measure)
+    if as_json:
+        emit_json(found)
+    else:
+        click.echo("\n".join(lines(found)))
+
+
+def costs(
+    settings: Any, gpus: int, gpu: Any, mfu: float, text_tokens: int, measure: bool = False
+) -> dict[str, Any]:
+    """Everything that `lensmodel plan` prints, as plain numbers: FLOPs, bytes, hours."""
+    import torch
+
+    from lensmodel import build, cost
+    from lensmodel import measure as timing
+
+    channels = build.latent_channels(settings)
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in build.denoiser(settings, channels).parameters())
+    shape = cost.Shape.of(settings, channels)
+    recompute, batch = settings.gradient_checkpointing, settings.batch_sizes()
+    bases = {}
+    for base, size in batch.items():
+        image = cost.tokens_of_base(base)
+        each = shape.training(image, text_tokens)
+        memory = cost.memory(shape, parameters, image, size, gpus, recompute, text_tokens)
+        bases[base] = {
+            "image_tokens": image, "forward_flops": shape.forward(image, text_tokens), "training_flops": each,
+            "batch": size, "batch_flops": each * size, "gpu_bytes": memory.total,
+            "activation_bytes": memory.activations,
+            "state_bytes": memory.total - memory.activations,
+        }  # fmt: skip
+    work = {base: row["batch_flops"] for base, row in bases.items()}
+    shares = cost.buckets_shares()
+    seconds = work
+    if measure:
+        device = build.device(settings)
+        sizes = {base: (batch[base], (base // 16, base // 16)) for base in batch}
+        seconds = timing.seconds_a_batch(settings, channels, sizes, text_tokens, device)
+        for base, value in seconds.items():
+            bases[base]["measured_seconds"] = value
+    proposal = cost.balanced({base: seconds[base] / batch[base] for base in batch}, batch)
+    after = {base: seconds[base] / batch[base] * size for base, size in proposal.items()}
+    stage1 = PAPER_STEPS * PAPER_BATCH * bases[512]["training_flops"]
+    stage2 = PAPER_STEPS * PAPER_GPUS * sum(work[base] * shares[base] for base in work)
+    step = sum(work[base] * shares[base] for base in work)
+    return {
+        "preset": settings.preset, "parameters": parameters, "gpu": gpu.name, "gpus": gpus, "mfu": mfu,
+        "gpu_bytes": gpu.memory, "text_tokens": text_tokens, "gradient_checkpointing": recompute, "bases": bases,
+        "waiting": cost.straggling(seconds), "lost_to_stragglers": cost.loss_to_stragglers(seconds, gpus, shares),
+        "balanced_batches": proposal, "lost_when_balanced": cost.loss_to_stragglers(after, gpus, shares),
+        "measured": measure,
+        "recipe": {
+            "pretrain-512": cost.gpu_hours(stage1, gpu), "pretrain-mixed": cost.gpu_hours(stage2, gpu),
+            "total": cost.gpu_hours(stage1 + stage2, gpu),
+            "total_at_mfu": cost.gpu_hours(stage1 + stage2, gpu, mfu) * (4 / 3 if recompute else 1),
+            "paper_utilisation": cost.gpu_hours(stage1 + stage2, cost.GPUS["a100"]) / PAPER_GPU_HOURS,
+        },
+        "run": {
+            "steps": settings.max_steps,
+            "hours": settings.max_steps * step * (4 / 3 if recompute else 1) / (gpu.peak * mfu) / 3600,
+        },
+        "sampling_flops": shape.sampling(cost.tokens_of_base(1024), text_tokens),
+        "turbo_flops": shape.sampling(cost.tokens_of_base(1024), text_tokens, steps=4, guided=False),
+        "feature_bytes": text_tokens * shape.text_layers * shape.text_width * 2,
+    }  # fmt: skip
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """`costs` for a person."""
+    tera, giga = 1e12, 1e9
+    out = [
+        f"{found['preset']}: {found['parameters']:,} parameters; {found['text_tokens']} text tokens a caption; "
+        f"{found['gpus']} x {found['gpu']}",
+        "",
+        "base   tokens   forward   training a batch of    a batch   waits for   memory a GPU",
+        "                 TFLOP      TFLOP                  TFLOP  the slowest   state + activations",
+    ]
+    for base, row in found["bases"].items():
+        fits = "" if row["gpu_bytes"] < found["gpu_bytes"] else "  does not fit"
+        timed = f"  {row['measured_seconds']:.2f} s measured" if found["measured"] else ""
+        out.append(
+            f"{base:<5}{row['image_tokens']:>8}{row['forward_flops'] / tera:>10.2f}"
+            f"{row['training_flops'] / tera:>11.1f}{row['batch']:>11}{row['batch_flops'] / tera:>11.0f}"
+            f"{found['waiting'][base]:>12.1%}   {row['state_bytes'] / giga:.1f} + "
+            f"{row['activation_bytes'] / giga:.1f} GB{fits}{timed}"
+        )
+    kept = ", ".join(f"batch_{base}={size}" for base, size in found["balanced_batches"].items())
+    recipe = found["recipe"]
+    again = " and what recomputing adds" if found["gradient_checkpointing"] else ""
+    return [
+        *out,
+        "",
+        f"stragglers: {found['lost_to_stragglers']:.1%} of all GPU time is waiting, if every bucket is drawn as often; "
+        f"{kept} would leave {found['lost_when_balanced']:.1%}"
+        + ("" if found["measured"] else " (by FLOPs; --measure times them)"),
+        f"the paper's recipe: {recipe['pretrain-512']:,.0f} + {recipe['pretrain-mixed']:,.0f} = {recipe['total']:,.0f} "
+        f"{found['gpu']}-hours at full peak, {recipe['total_at_mfu']:,.0f} at {found['mfu']:.0%}{again}; "
+        f"the paper's 192K A100-hours are {recipe['paper_utilisation']:.0%} of peak",
+        f"this run: {found['run']['steps']:,} steps are {found['run']['hours']:,.0f} hours on {found['gpus']} GPUs "
+        f"at {found['mfu']:.0%}",
+        f"captions: features are {found['feature_bytes'] / 1e6:.2f} MB an image in bfloat16 if they are cached; "
+        "GPT-OSS-20B takes about 1.8 TFLOP to make them",
+        f"drawing 1024 x 1024: {found['sampling_flops'] / tera:.0f} TFLOP (20 steps, guided), "
+        f"{found['turbo_flops'] / tera:.0f} (4 steps, unguided)",
+    ]
+
+
+@click.command("lineage")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("step", type=click.IntRange(1))
+@click.option("--shards", type=click.Path(path_type=Path), help="Where the run's shards or manifest are now.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def lineage(run: Path, step: int, shards: Path | None, as_json: bool) -> None:
+    """List the image ids that a step of a run trained on, in order: id, batch, bucket.
+
+    Any step that a checkpoint of the run has reached can be asked for, whatever the number of processes was. Look an
+    id up with `lensdata why ID`.
+
+    \b
+    Example:
+      lensmodel lineage run 250
+    """
+    from dataclasses import asdict
+
+    from lensmodel.lineage import images_of
+
+    found = images_of(run, step, shards)
+    if as_json:
+        emit_json([asdict(image) for image in found])
+        return
+    for image in found:
+        told = "" if image.instead_of is None else f"  instead of {image.instead_of}, which could not be read"
+        click.echo(f"{image.image_id}  batch {image.batch}  {image.bucket}{told}")

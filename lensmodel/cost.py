@@ -1,0 +1,186 @@
+"""What training costs before it is paid for: floating-point operations, memory and GPU-hours of a configuration.
+
+Only matrix products and attention are counted, a multiplication with its addition as two; norms, activations and
+the optimiser add some per cent of time and next to no operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.buckets import BUCKETS
+from catalog.errors import BadInput
+from lensmodel.settings import Settings
+
+TEXT_TOKENS = 160  # of a dense caption with its template's suffix, on average
+TIME_FEATURES = 256
+CAPTION_ENCODER_FLOPS = (
+    1.8e12  # GPT-OSS-20B, forward, a caption of the paper's length; not part of what follows
+)
+STAGES = ("pretrain-512", "pretrain-mixed")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Peak of dense bfloat16 products (FLOP/s) and memory (bytes), as the maker states them."""
+
+    name: str
+    peak: float
+    memory: float
+
+
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("a100", 312e12, 80e9),
+        Gpu("h100", 989e12, 80e9),
+        Gpu("h200", 989e12, 141e9),
+        Gpu("b200", 2250e12, 180e9),
+        Gpu("l40s", 362e12, 48e9),
+        Gpu("rtx4090", 165e12, 24e9),
+    )
+}
+
+
+def gpu(name: str) -> Gpu:
+    """The GPU of that name. Raises BadInput with the known names."""
+    if name not in GPUS:
+        raise BadInput(f"there is no GPU {name!r}; there are {', '.join(GPUS)}")
+    return GPUS[name]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a denoiser that decide its cost."""
+
+    width: int
+    layers: int
+    hidden: int  # of the SwiGLU
+    channels: int  # of an image token
+    text_width: int
+    text_layers: int
+
+    @classmethod
+    def of(cls, settings: Settings, channels: int) -> Shape:
+        width = settings.num_attention_heads * settings.attention_head_dim
+        texts = len(settings.encoder_layers)
+        return cls(width, settings.num_layers, int(width / 3 * 8), channels, settings.enc_hidden_dim, texts)
+
+    def forward(self, image: int, text: int = TEXT_TOKENS) -> float:
+        """FLOPs of one sample of `image` and `text` tokens through the model, once.
+
+        The last block's text answers nothing, so neither its output nor its MLP is computed.
+        """
+        d, both = self.width, image + text
+        products = 3 * d * d + d * d + 3 * d * self.hidden  # QKV, out, SwiGLU: of one token in one block
+        spared = text * (d * d + 3 * d * self.hidden)
+        once = (
+            self.layers * 12 * d * d + TIME_FEATURES * d + d * d + 2 * d * d
+        )  # modulation, time, output norm
+        ends = image * 2 * self.channels * d + text * self.text_layers * self.text_width * d
+        linear = 2 * (self.layers * both * products - spared + once + ends)
+        attention = 4 * d * (self.layers * both * both - text * both)
+        return float(linear + attention)
+
+    def training(self, image: int, text: int = TEXT_TOKENS, recompute: bool = False) -> float:
+        """FLOPs of a training step's share of one sample: the backward pass costs twice the forward one, and
+        gradient checkpointing (`recompute`) runs that once more."""
+        return self.forward(image, text) * (4 if recompute else 3)
+
+    def sampling(self, image: int, text: int = TEXT_TOKENS, steps: int = 20, guided: bool = True) -> float:
+        """FLOPs of drawing one picture; the branch without text costs as much as one with it in a joint batch."""
+        return steps * (2 if guided else 1) * self.forward(image, text)
+
+
+def tokens_of_base(base: int) -> int:
+    """Image tokens of a square picture of a base: one for 16 x 16 pixels, whatever the latents."""
+    return (base // 16) ** 2
+
+
+def straggling(seconds: Mapping[int, float]) -> dict[int, float]:
+    """The share of a step that a rank waits for the slowest, by the base its batch came from.
+
+    `seconds` are those of a batch of each base (any unit). With many ranks nearly every step holds a batch of the
+    slowest base, and the step ends with it.
+    """
+    slowest = max(seconds.values())
+    return {base: 1 - value / slowest for base, value in seconds.items()}
+
+
+def loss_to_stragglers(seconds: Mapping[int, float], ranks: int, shares: Mapping[int, float]) -> float:
+    """The share of all ranks' time that waiting costs, if each of `ranks` draws a base with probability `shares`.
+
+    E[max] by the distribution of the slowest base in a step, exact.
+    """
+    order = sorted(seconds, key=lambda base: seconds[base])
+    below = mean_of_slowest = 0.0
+    reached = 0.0
+    for base in order:
+        reached = min(reached + shares[base], 1.0)
+        chance = reached**ranks
+        mean_of_slowest += seconds[base] * (chance - below)
+        below = chance
+    mean = sum(seconds[base] * shares[base] for base in order)
+    return 1 - mean / mean_of_slowest
+
+
+def balanced(seconds_each: Mapping[int, float], batch: Mapping[int, int]) -> dict[int, int]:
+    """Batch sizes at which every base takes about as long as the slowest of `batch` does now.
+
+    `seconds_each` is the time of one sample of each base. None gets smaller than it was.
+    """
+    target = max(seconds_each[base] * size for base, size in batch.items())
+    return {base: max(size, round(target / seconds_each[base])) for base, size in batch.items()}
+
+
+def buckets_shares() -> dict[int, float]:
+    """How often a batch comes from each base if every bucket gives equally many."""
+    bases = [bucket.base for bucket in BUCKETS]
+    return {base: bases.count(base) / len(bases) for base in sorted(set(bases))}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one GPU, at the top of a step."""
+
+    weights: float
+    gradients: float
+    optimiser: float
+    ema: float
+    activations: float
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimiser + self.ema + self.activations
+
+
+def memory(
+    shape: Shape, parameters: int, image: int, batch: int, gpus: int, recompute: bool, text: int = TEXT_TOKENS
+) -> Memory:
+    """What bf16 training with FSDP2 over `gpus` GPUs holds on each of them.
+
+    Weights, gradients, AdamW's two moments and the EMA are kept in float32 and sharded; one block's bfloat16 weights
+    and gradients are gathered at a time. Activations: with `recompute` the two streams at each block's entry (float32,
+    as the residual stream is) and one block's insides; without, every block's insides. An estimate: allocators and
+    communication buffers add some per cent.
+    """
+    d, tokens = shape.width, batch * (image + text)
+    block = parameters / shape.layers
+    inside = tokens * (
+        2 * 4 * d + 2 * (2 * d + 3 * d + 3 * d + d + 3 * shape.hidden)
+    )  # bytes kept for backward
+    entries = shape.layers * tokens * 4 * d
+    activations = entries + inside if recompute else shape.layers * inside
+    return Memory(
+        4 * parameters / gpus + 2 * 2 * block,
+        4 * parameters / gpus + 2 * block,
+        8 * parameters / gpus,
+        4 * parameters / gpus,
+        activations,
+    )
+
+
+def gpu_hours(flops: float, gpu: Gpu, utilisation: float = 1.0) -> float:
+    """Hours of one `gpu` that runs at `utilisation` of its peak."""
+    return flops / (gpu.peak * utilisation) / 3600

@@ -1,0 +1,84 @@
+"""The cost model against a count of the real operations, the paper's figures and simulated steps."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.utils.flop_counter import FlopCounterMode
+
+from catalog.errors import BadInput
+from lensmodel import build, cost, presets
+from lensmodel.cli_plan import plan
+
+
+def counted(settings, channels, image, text):
+    with torch.device("meta"):
+        model = build.denoiser(settings, channels).eval()
+        features = [torch.empty(1, text, settings.enc_hidden_dim) for _ in settings.encoder_layers]
+        inputs = torch.empty(1, image, channels), features, None, torch.empty(1), (1, image)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(*inputs)
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("preset", "channels", "more", "image", "text"),
+    [("lens-3.8b", 128, [], 1024, 160), ("lens-toy-1.2b", 128, [], 400, 77),
+     ("mini", 192, ["absolute_positions=false"], 16, 33)],
+)  # fmt: skip
+def test_forward_flops_are_those_that_are_run(preset, channels, more, image, text):
+    settings = presets.build(preset, more)
+    shape = cost.Shape.of(settings, channels)
+    assert shape.forward(image, text) == pytest.approx(counted(settings, channels, image, text), rel=1e-3)
+
+
+def test_the_papers_figures():
+    shape = cost.Shape.of(presets.build("pretrain-mixed"), 128)
+    each = {base: shape.training(cost.tokens_of_base(base)) / 1e12 for base in (512, 768, 1024)}
+    assert each == pytest.approx({512: 10.9, 768: 25.5, 1024: 50.7}, abs=0.05)
+    assert shape.sampling(4096) / 1e12 == pytest.approx(676, abs=1)
+    found = json.loads(CliRunner().invoke(plan, ["--json"]).stdout)
+    assert found["parameters"] == 4_104_225_152
+    assert found["recipe"]["total"] == pytest.approx(24_400, rel=0.005)
+    assert found["recipe"]["paper_utilisation"] == pytest.approx(0.13, abs=0.005)
+    assert [round(row["batch_flops"] / 1e12) for row in found["bases"].values()] == pytest.approx(
+        [261, 255, 304], abs=1
+    )
+    assert 0.14 < found["waiting"]["768"] < 0.20 and found["waiting"]["1024"] == 0
+    assert found["feature_bytes"] == pytest.approx(3.7e6, rel=0.01)
+    assert found["balanced_batches"] == {"512": 28, "768": 12, "1024": 6}
+    assert found["lost_when_balanced"] < 0.005 < found["lost_to_stragglers"]
+
+
+def test_waiting_for_the_slowest_as_a_simulation_finds_it():
+    seconds, shares = {512: 1.0, 768: 2.0, 1024: 4.0}, {512: 0.5, 768: 0.3, 1024: 0.2}
+    drawn = np.random.default_rng(0).choice(
+        list(seconds.values()), p=list(shares.values()), size=(200_000, 5)
+    )
+    expected = 1 - drawn.mean() / drawn.max(axis=1).mean()
+    assert cost.loss_to_stragglers(seconds, 5, shares) == pytest.approx(expected, abs=2e-3)
+    assert cost.loss_to_stragglers(seconds, 1, shares) == pytest.approx(0)
+
+
+def test_sharding_and_checkpointing_shrink_what_they_should():
+    shape = cost.Shape.of(presets.build("lens-3.8b"), 128)
+    alone = cost.memory(shape, 4_104_225_152, 4096, 6, 1, recompute=False)
+    both = cost.memory(shape, 4_104_225_152, 4096, 6, 64, recompute=True)
+    assert alone.optimiser == 8 * 4_104_225_152 == 64 * both.optimiser
+    assert both.activations < alone.activations / 8 and both.total < 40e9 < alone.total
+
+
+def test_the_command_prints_a_table_and_refuses_what_it_does_not_know():
+    told = CliRunner().invoke(plan, ["--gpu", "h100", "--gpus", "8", "batch_1024=12"])
+    assert told.exit_code == 0 and "4,104,225,152 parameters" in told.stdout and "8 x h100" in told.stdout
+    with pytest.raises(BadInput, match="there is no GPU 'h101'; there are a100"):
+        CliRunner().invoke(plan, ["--gpu", "h101"], catch_exceptions=False)
+
+
+def test_batches_are_timed_on_this_device():
+    small = ["num_layers=1", "num_attention_heads=2", "attention_head_dim=16", "axes_dims_rope=4,6,6"]
+    run = ["--preset", "mini", "--measure", "--json", "--text-tokens", "8", "batch_1024=2", *small]
+    found = json.loads(CliRunner().invoke(plan, run).stdout)
+    assert all(row["measured_seconds"] > 0 for row in found["bases"].values()) and found["measured"]
