@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 import threading
 from collections import OrderedDict
+from typing import Any
 
 from catalog.errors import BadInput, LensError
 
 MAX_OPEN_FILES = 32  # tars kept open: far below any ulimit, enough for the shards one worker reads in turn
+
+
+HIDDEN = "***@"  # stands for a user and password before a URL's host
+_LOGIN = re.compile(r"(?<=://)[^:/?#@\s]*:[^/?#\s]*@")
+
+
+def without_login(text: str) -> str:
+    """`text` with the user and password of every URL in it hidden: a uri is stored with each image, and told."""
+    return _LOGIN.sub(HIDDEN, text)
 
 
 class Unreadable(LensError):
@@ -105,26 +117,51 @@ def _pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
     return data
 
 
-def _read_remote(uri: str, offset: int, length: int | None) -> bytes:
+_filesystems: dict[
+    tuple[int, str], Any
+] = {}  # of this process and scheme: their connections serve every thread
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """What fsspec reads `uri` with, and the path it knows it by. The credentials are the backend's own: those of its
+    environment and files. Raises BadInput for a scheme that nothing here reads."""
     import fsspec
 
     scheme = uri.split("://", 1)[0]
     if "::" in uri:
         raise Unreadable("missing", f"{uri}: chained schemes are not read")
+    key = (os.getpid(), scheme)
+    if kept := _filesystems.get(key):
+        return kept, kept._strip_protocol(uri)
     try:
-        filesystem, path = fsspec.core.url_to_fs(uri)
+        # without listings kept: they go stale, and hold millions of names
+        found, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        options = type(found)._get_kwargs_from_urls(uri)
     except ValueError:
         raise BadInput(
             f"nothing here reads {scheme}:// ({uri}); use a path or a scheme that fsspec knows"
         ) from None
     except ImportError as error:
         raise BadInput(f"reading {scheme}:// needs another package: {error}") from None
+    if not options:  # else the URL names a host or user of its own
+        _filesystems[key] = found
+    return found, path
+
+
+def _read_remote(uri: str, offset: int, length: int | None) -> bytes:
+    """One ranged request. Errors that pass are tried again by the backend, as it is configured."""
+    backend, path = filesystem(uri)
+    if length == 0:
+        return b""
     try:
-        data = filesystem.cat_file(path, start=offset, end=None if length is None else offset + length)
+        data = backend.cat_file(path, start=offset, end=None if length is None else offset + length)
     except FileNotFoundError:
         raise Unreadable("missing", f"{uri} does not exist") from None
     except Exception as error:  # every backend has its own errors; one object must not stop the job
-        raise Unreadable("missing", f"{uri}: {type(error).__name__}: {error}") from error
+        if getattr(error, "errno", None) == errno.EINVAL or getattr(error, "status", None) == 416:
+            raise Unreadable("truncated", f"{uri} ends before byte {offset}") from None
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise Unreadable("missing", f"{uri}: {text}") from error
     if length is not None and len(data) != length:
         raise Unreadable("truncated", f"{uri} gave {len(data)} of the {length} bytes at {offset}")
     return bytes(data)

@@ -36,9 +36,23 @@ def job_lock(root: Path, job: str) -> Iterator[None]:
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "job": job}).encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def busy(root: Path) -> bool:
+    """Whether a job seems to be filling the catalog at `root`. It takes no lock, which could turn a job away."""
+    try:
+        os.kill(json.loads((root / JOB_LOCK).read_bytes())["pid"], 0)
+    except PermissionError:
+        return True  # of another user
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return False
+    return True
 
 
 @contextmanager

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -192,20 +193,38 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             f"finish with `lensdata score` or switch the rule off with `none`"
         )
     version = catalog.version
-    rows = select_rows(selection)
-    if rows.is_empty():
+    spool = catalog.root / "manifests" / f"selected.{os.getpid()}{parts.TEMPORARY}"
+    try:
+        return _create(selection, name, version, spool)
+    finally:
+        spool.unlink(missing_ok=True)
+
+
+def _create(selection: Selection, name: str | None, version: int, spool: Path) -> Manifest:
+    """As `create`. The rows go through the file `spool`: memory never holds them all."""
+    catalog = selection.catalog
+    buckets, sources = Counter[str](), Counter[str]()
+
+    def counted() -> Iterator[pl.DataFrame]:
+        for rows in selection.in_order(tables.ROWS):
+            samples = _samples(rows, selection.captions)
+            buckets.update(dict(samples.group_by("bucket").len().iter_rows()))
+            sources.update(source_counts(samples))
+            yield samples
+
+    tables.write(spool, counted())
+    total = buckets.total()
+    if not total:
         raise BadInput(f"nothing is selected: {selection.explain_empty()}")
-    samples = _in_order(rows)
-    sources = source_counts(samples)
     mixture = mixtures.in_force(selection.sources or {}, sources)
-    fingerprint = fingerprint_of(samples, mixture)
+    fingerprint = fingerprint_of(tables.batches(spool), mixture)
     name = name or fingerprint[:12]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
     folder = catalog.root / "manifests" / name
     record = {
         "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
-        "parameters": json.dumps(selection.parameters), "samples": len(samples), "virtual": True,
+        "parameters": json.dumps(selection.parameters), "samples": total, "virtual": True,
     }  # fmt: skip
     if (folder / "manifest.json").is_file():
         kept = load(folder)
@@ -220,20 +239,20 @@ def create(selection: Selection, name: str | None = None) -> Manifest:
             "name": name,
             "fingerprint": fingerprint,
             "virtual": True,
-            "samples": len(samples),
+            "samples": total,
             "catalog_version": version,
             "query": selection.query,
             "parameters": selection.parameters,
             "captions": list(selection.captions),
             "unmeasured": selection.unmeasured(),
-            "buckets": bucket_counts(samples),
-            "sources": dict.fromkeys(selection.sources or {}, 0) | sources,
+            "buckets": bucket_rows(buckets),
+            "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
             **({"mixture": mixture} if mixture else {}),
             "shards": [],
         }
-        kept = write(folder, info, samples)
+        kept = write(folder, info, tables.batches(spool))
     # Also for one that is there already: a kill may have come between its files and its row.
-    catalog.commit("manifest", f"manifest-{name}", len(samples), [("manifest_add", record)])
+    catalog.commit("manifest", f"manifest-{name}", total, [("manifest_add", record)])
     return kept
 
 
@@ -299,38 +318,26 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
 
 def select_rows(selection: Selection) -> pl.DataFrame:
     """What a selection selects, with each row's bucket name and the style of its caption."""
-    rows, styles = selection.frame(), selection.captions
+    return _named(selection.frame(), selection.captions)
+
+
+def _named(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
     style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
     bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
     return rows.with_columns(caption_style=style, bucket=bucket)
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """Bucket by bucket and format by format (so that shards hold one of each), and within these in an order without
-    meaning, so that a shard read from its start to its end is already a random draw."""
-    position = {bucket.name: n for n, bucket in enumerate(BUCKETS)}
-    keyed = rows.with_columns(
-        shard=pl.lit(None, dtype=pl.String),
-        bucket_order=pl.col("bucket").replace_strict(position, return_dtype=pl.Int32),
-        mixed=pl.Series(_mix(rows["image_id"].to_numpy())),
-    )
+def _samples(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
+    """The columns of samples.parquet, of selected rows."""
     columns = [
         "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
         "source", "caption", "caption_style", "brief", *SCORES, "file_size", "file_mtime_ns",
     ]  # fmt: skip
-    ordered = keyed.sort("bucket_order", "format", "mixed").select(columns)
-    return ordered.rename({"byte_offset": "offset", "byte_length": "length"})
+    named = _named(rows, styles).with_columns(shard=pl.lit(None, dtype=pl.String))
+    return named.select(columns).rename({"byte_offset": "offset", "byte_length": "length"})
 
 
-def _mix(ids: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser: a fixed bijection of 64-bit integers that scatters neighbours."""
-    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def fingerprint_of(samples: pl.DataFrame, mixture: Mapping[str, float]) -> str:
+def fingerprint_of(samples: pl.DataFrame | Iterable[pl.DataFrame], mixture: Mapping[str, float]) -> str:
     """sha256 of identity, bucket and captions in order, and of the weights if there are any (then of sources, too);
     not of where the bytes lie, nor of their scores."""
     digest = hashlib.sha256()
@@ -338,9 +345,9 @@ def fingerprint_of(samples: pl.DataFrame, mixture: Mapping[str, float]) -> str:
     if mixture:
         digest.update(json.dumps(mixture, sort_keys=True).encode() + b"\n")
         names.append("source")
-    columns = samples.select(names)
-    for n, rows in enumerate(columns.iter_slices(65_536)):
-        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.iter_rows())
+    frames = samples.iter_slices(tables.ROWS) if isinstance(samples, pl.DataFrame) else samples
+    for n, rows in enumerate(frames):
+        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.select(names).iter_rows())
         digest.update(("\n" * (n > 0) + lines).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 

@@ -7,6 +7,7 @@ disk. So a part either is there whole or is not there, and its id says what it h
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,12 +19,14 @@ import pyarrow.parquet as pq
 from catalog.console import one_line, say
 
 TEMPORARY = ".tmp"
+ROW_GROUP = 122_880  # rows: DuckDB's own row group, so that it stores what it reads without cutting it anew
 
 
 @contextmanager
 def atomic(path: Path) -> Any:
     """A binary file that appears at `path` whole, and durable, when the block ends; on an error nothing appears."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY}")
+    # Not the process id: on storage that several machines or containers share, theirs may be equal.
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             yield file
@@ -58,7 +61,9 @@ def write(root: Path, stage: str, part_id: str, frame: pl.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{part_id}.parquet"
     with atomic(path) as file:
-        frame.write_parquet(cast(IO[bytes], file), compression="zstd", compression_level=1)
+        frame.write_parquet(
+            cast(IO[bytes], file), compression="zstd", compression_level=1, row_group_size=ROW_GROUP
+        )
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import polars as pl
 
 import sql
 from catalog import mixture
+from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
 
 if TYPE_CHECKING:
@@ -103,9 +104,18 @@ class Selection:
         """One row per selected image, in order of image_id, with what a manifest needs."""
         return self.catalog.sql(self.query, **self.parameters)
 
+    def in_order(self, rows: int) -> Iterator[pl.DataFrame]:
+        """What `frame` gives, in the order of a manifest, at most `rows` at a time."""
+        text = sql.statement("select_in_order").replace("{select}", self.query)
+        return self.catalog.stream(text, rows, **self.parameters, buckets=[bucket.name for bucket in BUCKETS])
+
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
         return self.catalog.named("funnel_at", **self.parameters)
+
+    def overlaps(self) -> pl.DataFrame:
+        """How many images both the rule of the row and that of the column drop; `where` not counted."""
+        return self.catalog.named("overlaps_at", **self.parameters)
 
     def unmeasured(self) -> dict[str, int]:
         """Readable images that a rule in use has no result for, and which it therefore drops: rule -> images."""

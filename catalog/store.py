@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
 import sql
-from catalog import parts
+from catalog import parts, snapshot
 from catalog.console import say
 from catalog.errors import BadInput, LensError
 from catalog.lock import COMMIT_LOCK, JOB_LOCK, SAY_SECONDS, WAIT_SECONDS, commit_lock, job_lock
@@ -68,7 +68,7 @@ def _require_empty(root: Path) -> None:
         raise BadInput(
             f"{root} lost its {DATABASE} (it still holds {ours[0].relative_to(root)}); restore it or empty the folder"
         )
-    if any(path.name not in (JOB_LOCK, COMMIT_LOCK) for path in left):
+    if any(path.name not in (JOB_LOCK, COMMIT_LOCK) and path.parent.name != snapshot.FOLDER for path in left):
         raise BadInput(f"{root} holds other files and no catalog; name a new or empty folder with --catalog")
 
 
@@ -81,6 +81,7 @@ class Catalog:
     def __init__(self, root: Path, read_only: bool) -> None:
         self.root = root
         self.read_only = read_only
+        self._views_outdated = False
 
     # ---- reading
 
@@ -90,17 +91,28 @@ class Catalog:
         Raises BadInput for SQL that is wrong or would write.
         """
         self._refuse_writes(text)
-        with self._reading() as connection:
+        with self._reading(text) as connection:
             return _fetch(connection, text, params)
+
+    def stream(self, text: str, rows: int, **params: Any) -> Iterator[pl.DataFrame]:
+        """As `sql`, at most `rows` at a time, for results that memory need not hold."""
+        self._refuse_writes(text)
+        with self._reading(text) as connection:
+            try:
+                for batch in connection.sql(text, params=params).to_arrow_reader(rows):
+                    yield cast(pl.DataFrame, pl.from_arrow(batch))
+            except (duckdb.Error, pl.exceptions.PolarsError, UnicodeError, pa.ArrowException) as error:
+                raise BadInput(f"the query failed: {_first_line(error)}") from None
 
     def named(self, name: str, **params: Any) -> pl.DataFrame:
         """The rows of `sql/statements/NAME.sql`."""
-        with self._reading() as connection:
-            return _fetch(connection, sql.statement(name), params)
+        text = sql.statement(name)
+        with self._reading(text) as connection:
+            return _fetch(connection, text, params)
 
     def query(self, text: str, params: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         """As `sql`, with polars frames visible as tables of the given names."""
-        with self._reading() as connection:
+        with self._reading(text) as connection:
             for name, frame in tables.items():
                 connection.register(name, frame.to_arrow())
             return _fetch(connection, text, params)
@@ -166,10 +178,17 @@ class Catalog:
     # ---- connections
 
     @contextmanager
-    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _reading(self, text: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection on which the query `text` may run."""
         with commit_lock(self.root, exclusive=False):
             connection = _connect(self.root / DATABASE, read_only=True)
             try:
+                # Where views are of another version and may only be read, the present ones live with the connection.
+                if self._views_outdated:
+                    for view in sql.views():
+                        connection.execute(view.replace("OR REPLACE", "OR REPLACE TEMP"))
+                else:
+                    snapshot.use(connection, self.root / DATABASE, text)
                 yield connection
             finally:
                 connection.close()
@@ -197,7 +216,10 @@ class Catalog:
                 raise BadInput(
                     f"{self.root} was written by a newer Lens (schema {found}, this one knows {newest}); upgrade"
                 )
-            if found == newest and (self.read_only or self._views_current()):
+            if found == newest and self._views_current():
+                return
+            if found == newest and self.read_only:
+                self._views_outdated = True
                 return
             if self.read_only:
                 raise BadInput(
@@ -254,7 +276,9 @@ def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
     started = said = time.monotonic()
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            connection = duckdb.connect(str(path), read_only=read_only)
+            connection.execute(sql.statement("no_progress_bar"))
+            return connection
         except duckdb.IOException as error:
             text = str(error)
             now = time.monotonic()

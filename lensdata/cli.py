@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from catalog.errors import BadInput
 from lensdata import cli_ask, cli_shards
 from lensdata.cli_options import (
     FOLDER,
+    Source,
+    engine_options,
     existing,
     json_option,
+    models_option,
     selection_options,
     tell,
     workers_option,
@@ -46,7 +50,7 @@ def main() -> None:
 
 
 @lensdata.command()
-@click.argument("sources", nargs=-1, required=True, type=FOLDER)
+@click.argument("sources", nargs=-1, required=True, type=Source())
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source, kept with each image."
 )
@@ -54,30 +58,35 @@ def main() -> None:
     "--image-column", default="image", show_default=True,
     help="Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
 )  # fmt: skip
-@click.option("--text-column", help="Where a table has their texts.  [default: text or caption]")
+@click.option("--text-column", help="Where a table or list has their texts.  [default: text or caption]")
+@click.option("--url-column", help="Where a list has its URLs; makes a table such a list.  [default: url]")
+@click.option("--retry", is_flag=True, help="Read, or download, again whatever failed before.")
 @workers_option
+@engine_options()
 @json_option
 @click.pass_obj
 def ingest(
-    root: Path, sources: tuple[Path, ...], source: str, image_column: str, text_column: str | None,
-    workers: int | None, as_json: bool,
+    root: Path, sources: tuple[Path | str, ...], source: str, image_column: str, text_column: str | None,
+    url_column: str | None, retry: bool, workers: int | None, on: Any, as_json: bool,
 ) -> None:  # fmt: skip
-    """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables and saved
-    Hugging Face datasets that are not in the catalog yet.
+    """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
+    (.txt, .csv, .tsv, Parquet), and Hugging Face datasets (saved ones and hf://) that are not in the catalog yet.
 
-    What has changed since, or failed before, is read again and keeps its id.
+    Folders, tars, tables and lists may also be s3://, gs:// or any other URL that fsspec reads. What has changed since
+    is read again and keeps its id.
 
     \b
-    Example: lensdata ingest ~/Pictures crawl/00000.tar laion.parquet --image-column jpg
+    Example: lensdata ingest ~/Pictures crawl/00000.tar s3://bucket/prefix hf://owner/name#train
+             lensdata ingest laion.parquet --url-column URL --text-column TEXT
     """
     import catalog
     from lensdata.ingest import ingest as stage
     from lensdata.sources import Columns, require
 
-    columns = Columns(image_column, text_column)
+    columns = Columns(image_column, text_column, url_column)
     require(list(sources), columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
-    done = stage(opened, list(sources), source, workers, columns)
+    done = stage(opened, list(sources), source, workers, columns, on, retry)
     tell(as_json, asdict(done), f"{done} in {opened.root}")
 
 
@@ -125,24 +134,25 @@ def render_text(
 
 @lensdata.command()
 @click.option("--only", multiple=True, help="Only these: a metric's name or `embedding` (repeatable).")
-@click.option("--models", "tier", default="light", show_default=True, help="Which tier of models scores.")
+@models_option
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose score failed.")
 @workers_option
+@engine_options(gpus=True)
 @json_option
 @click.pass_obj
 def score(
-    root: Path, only: tuple[str, ...], tier: str, retry_failed: bool, workers: int | None, as_json: bool
-) -> None:
+    root: Path, only: tuple[str, ...], models: str, retry_failed: bool, workers: int | None, on: Any, as_json: bool
+) -> None:  # fmt: skip
     """Measure what is missing: nsfw, aesthetic, watermark, clarity, entropy, luminance, and the embedding.
 
     Values only; thresholds are chosen later, in queries. A killed run goes on where it stopped.
 
     \b
-    Example: lensdata score --only clarity --only entropy
+    Example: lensdata score --only clarity --only entropy; lensdata score --models paper --workers 1
     """
     from lensdata.score import score as stage
 
-    done = stage(existing(root), tier, only, retry_failed, workers)
+    done = stage(existing(root), models, only, retry_failed, workers, on)
     tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
 
 
@@ -150,11 +160,12 @@ def score(
 @click.option(
     "--threshold", default=0.985, show_default=True, help="Cosine above which two images are duplicates."
 )
-@click.option("--models", "tier", default="light", show_default=True, help="Whose embeddings to compare.")
+@models_option
 @workers_option
+@engine_options(gpus=True)
 @json_option
 @click.pass_obj
-def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json: bool) -> None:
+def dedup(root: Path, threshold: float, models: str, workers: int | None, on: Any, as_json: bool) -> None:
     """Find exact and near-duplicates and choose which to keep: the largest, then the most aesthetic, then the oldest.
 
     \b
@@ -162,7 +173,7 @@ def dedup(root: Path, threshold: float, tier: str, workers: int | None, as_json:
     """
     from lensdata.dedup import dedup as stage
 
-    found = stage(existing(root), threshold, tier, workers)
+    found = stage(existing(root), threshold, models, workers, on)
     if found is None:
         tell(as_json, {"changed": False}, "nothing has changed since the last dedup")
         return
@@ -219,18 +230,20 @@ def bucket(root: Path, as_json: bool) -> None:
 
 
 @lensdata.command()
-@click.argument("sources", nargs=-1, type=FOLDER)
+@click.argument("sources", nargs=-1, type=Source())
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source of what is ingested."
 )
 @click.option("--out", type=FOLDER, help="Also build shards there.")
 @click.option("--report", "report_file", type=FOLDER, help="Also write the HTML report there.")
-@selection_options
+@partial(selection_options, source_flag="--select-source")
+@models_option
 @workers_option
+@engine_options(gpus=True)
 @click.pass_obj
 def run(
-    root: Path, sources: tuple[Path, ...], source: str, out: Path | None, report_file: Path | None,
-    selection: dict[str, Any], workers: int | None,
+    root: Path, sources: tuple[Path | str, ...], source: str, out: Path | None, report_file: Path | None,
+    selection: dict[str, Any], models: str, workers: int | None, on: Any,
 ) -> None:  # fmt: skip
     """All stages in order - ingest, score, dedup, caption, bucket, build-shards, report - skipping what is done.
 
@@ -239,7 +252,7 @@ def run(
     """
     from lensdata.pipeline import run_all
 
-    run_all(root, list(sources), source, out, report_file, selection, workers)
+    run_all(root, list(sources), source, out, report_file, selection, workers, on, models)
 
 
 @lensdata.command()

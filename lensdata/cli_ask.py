@@ -46,22 +46,32 @@ def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> N
 @click.option(
     "--sweep", nargs=4, metavar="SCORE FROM TO STEP", help="Instead: what is left at a series of thresholds."
 )
+@click.option("--overlaps", is_flag=True, help="Instead: how many images each two rules both drop.")
 @json_option
 @click.pass_obj
 def funnel(
-    root: Path, selection: dict[str, Any], sweep: tuple[str, str, str, str] | None, as_json: bool
+    root: Path,
+    selection: dict[str, Any],
+    sweep: tuple[str, str, str, str] | None,
+    overlaps: bool,
+    as_json: bool,
 ) -> None:
     """What each filter keeps, drops, and drops alone.
 
     \b
-    Example: lensdata funnel --min-aesthetic 4
+    Examples:
+      lensdata funnel --min-aesthetic 4
+      lensdata funnel --overlaps
+      lensdata funnel --sweep aesthetic 2 6 0.25
     """
     from lensdata.funnel import print_table, sweep_table
 
     chosen = reader(root).select(**selection)
     if selection["where"]:
         raise BadInput("funnel judges the thresholds alone; leave --where out")
-    rows = sweep_table(chosen, *sweep) if sweep else chosen.funnel()
+    if sweep and overlaps:
+        raise BadInput("--sweep and --overlaps are two tables; ask for one")
+    rows = sweep_table(chosen, *sweep) if sweep else chosen.overlaps() if overlaps else chosen.funnel()
     if as_json:
         emit_json(rows.to_dicts())
     else:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from catalog.console import emit_json
+from catalog.errors import BadInput
 
 FOLDER = click.Path(path_type=Path)
 HELP = {
@@ -23,6 +24,17 @@ HELP = {
     "min_luminance": "Lowest mean brightness, 0-1.",
     "max_luminance": "Highest mean brightness, 0-1.",
 }
+
+
+class Source(click.ParamType):
+    """A path, or a URL with its scheme."""
+
+    name = "path|url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from lensdata.sources.place import parse
+
+        return parse(value) if isinstance(value, str) else value
 
 
 class Threshold(click.ParamType):
@@ -44,10 +56,35 @@ class Threshold(click.ParamType):
         return number
 
 
-def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+class Weighted(click.ParamType):
+    """`KIND` or `KIND=WEIGHT` -> (kind, weight); the last `=` counts."""
+
+    name = "KIND[=WEIGHT]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, float]:
+        kind, equals, weight = value.rpartition("=")
+        if not equals:
+            return value, 1.0
+        try:
+            return kind, float(weight)
+        except ValueError:
+            self.fail(f"{value!r} does not end in a number after `=`", param, ctx)
+
+
+def _mixture(given: tuple[tuple[str, float], ...]) -> dict[str, float] | None:
+    twice = {kind for kind, _ in given if [other for other, _ in given].count(kind) > 1}
+    if twice:
+        raise BadInput(f"the source {min(twice)} is given twice; name each with one weight")
+    return dict(given) or None
+
+
+def selection_options(command: Callable[..., Any], source_flag: str = "--source") -> Callable[..., Any]:
     """Add an option for every threshold of a selection, gathered into the argument `selection`.
 
-    Only what is given on the command line is passed on, so that the defaults keep their one home, sql/views.
+    `source_flag` names the option for kinds of source, for a command whose `--source` is taken. Only what is given
+    on the command line is passed on, so that the defaults keep their one home, sql/views.
     """
 
     @functools.wraps(command)
@@ -59,6 +96,7 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             if given(name) is not click.core.ParameterSource.DEFAULT  # `none` is given, too
         }
         selection = {**chosen, "where": options.pop("where"), "dedup": options.pop("dedup")}
+        selection["sources"] = _mixture(options.pop("mixture"))
         selection["captions"] = tuple(options.pop("captions").split(","))
         return command(*args, selection=selection, **{k: v for k, v in options.items() if k not in HELP})
 
@@ -68,6 +106,10 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=HELP[name]
         )
         decorated = option(decorated)
+    decorated = click.option(
+        source_flag, "mixture", type=Weighted(), multiple=True,
+        help="Only images of this kind of source, each seen WEIGHT times (1) an epoch of training (repeatable).",
+    )(decorated)  # fmt: skip
     decorated = click.option("--where", metavar="SQL", help="A further condition over the view `trainable`.")(
         decorated
     )
@@ -79,7 +121,45 @@ def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(decorated)
 
 
-workers_option = click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
+def engine_options(gpus: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add --engine and --ray-address, and --gpus-per-worker for stages with models, gathered into the argument `on`."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def gathered(*args: Any, **options: Any) -> Any:
+            name, address = options.pop("engine"), options.pop("ray_address")
+            share = options.pop("gpus_per_worker", 0.0)
+            if name == "local" and (address or share):
+                raise BadInput("--ray-address and --gpus-per-worker go with --engine ray")
+            from lensdata import engine
+
+            return command(*args, on=engine.Ray(address, share) if name == "ray" else name, **options)
+
+        decorated = gathered
+        if gpus:
+            decorated = click.option(
+                "--gpus-per-worker", type=click.FloatRange(0), default=0.0, show_default=True,
+                help="With --engine ray: GPUs that a worker with models holds; 0.5 puts two on one.",
+            )(decorated)  # fmt: skip
+        decorated = click.option(
+            "--ray-address", metavar="HOST:PORT|auto|local",
+            help="The cluster to use.  [default: RAY_ADDRESS, else what `ray start` began here, else a new one]",
+        )(decorated)  # fmt: skip
+        return click.option(
+            "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+            help="Where workers run: processes of this machine, or a Ray cluster.",
+        )(decorated)  # fmt: skip
+
+    return decorate
+
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(1), help="Worker processes.  [default: one a core]"
+)
+models_option = click.option(
+    "--models", default="light", show_default=True, metavar="light|paper|FILE",
+    help="Whose scores and embeddings: the light models, the paper's, or those a file names (docs/paper-models.md).",
+)  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

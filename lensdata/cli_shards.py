@@ -11,6 +11,7 @@ from catalog.console import emit_json, say
 from catalog.errors import BadInput
 from lensdata.cli_options import (
     FOLDER,
+    engine_options,
     existing,
     json_option,
     reader,
@@ -29,6 +30,16 @@ from lensdata.cli_options import (
 @click.option("--name", help="Name of the manifest.  [default: from its content]")
 @selection_options
 @click.option("--virtual", is_flag=True, help="Write the manifest alone; training reads the original files.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Finish what --out was begun with, though the catalog has changed; start anew if it holds nothing.",
+)
+@click.option(
+    "--verify-bytes",
+    is_flag=True,
+    help="Hash every image, not only those whose file has another size or time than at ingest.",
+)
 @click.option(
     "--shard-samples",
     default=1000,
@@ -54,22 +65,26 @@ from lensdata.cli_options import (
     "--batch", default="24,10,6", show_default=True, help="With --plan: batch sizes at bases 512, 768, 1024."
 )
 @workers_option
+@engine_options()
 @json_option
 @click.pass_obj
 def build_shards(
-    root: Path, out: Path | None, name: str | None, selection: dict[str, Any], virtual: bool, shard_samples: int,
-    shard_mb: int, gpus: int | None, batch: str, workers: int | None, as_json: bool,
+    root: Path, out: Path | None, name: str | None, selection: dict[str, Any], virtual: bool, resume: bool,
+    verify_bytes: bool, shard_samples: int, shard_mb: int, gpus: int | None, batch: str, workers: int | None,
+    on: Any, as_json: bool,
 ) -> None:  # fmt: skip
     """Select images by thresholds, fix the choice in a manifest, and write it as WebDataset tars.
 
     A threshold of `none` switches a filter off; an image without a score does not pass that score's filter.
+    A killed build goes on with the same command, unless the catalog has changed and selects other images now: then
+    --resume finishes it from the manifest it was begun with.
 
     \b
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
     import catalog
     from catalog.select import REMEDIES
-    from lensdata.shards import build
+    from lensdata import shards
 
     if gpus is not None:
         _show_plan(root, selection, gpus, batch, as_json)
@@ -79,9 +94,19 @@ def build_shards(
     reader(root)
     opened = catalog.open(root)
     chosen = opened.select(**selection)
-    made = build(
-        opened, chosen.manifest(name), out.absolute(), virtual, shard_samples, shard_mb * 2**20, workers
-    )
+    sizes: dict[str, Any] = {
+        "virtual": virtual,
+        "shard_samples": shard_samples,
+        "shard_bytes": shard_mb * 2**20,
+    }
+    how: dict[str, Any] = {"workers": workers, "on": on, "verify_bytes": verify_bytes}
+    made = None
+    if resume:
+        given = _given()
+        asked = {what: value for what, value in {**sizes, "name": name}.items() if what in given}
+        made = shards.resume(opened, out.absolute(), {**asked, **shards.wishes(chosen, given)}, **how)
+    if made is None:
+        made = shards.build(opened, chosen.manifest(name), out.absolute(), **sizes, **how)
     value = {
         "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
         "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped,
@@ -98,10 +123,26 @@ def build_shards(
         say(
             f"build-shards: {count} readable images have no {rule} result, so they were left out: {REMEDIES[rule]}"
         )
+    for source, count in made.manifest.info.get("sources", {}).items():
+        if not count:
+            say(
+                f"build-shards: no image of source {source} is selected; see `lensdata funnel --source {source}`"
+            )
     if made.dropped:
         say(
             f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"
         )
+
+
+def _given() -> set[str]:
+    """The parameters that stood on the command line, by their names in Lens."""
+    context = click.get_current_context()
+    names = {"shard_mb": "shard_bytes", "mixture": "sources"}
+    return {
+        names.get(name, name)
+        for name in context.params
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
 
 
 @click.command("verify-shards")
@@ -130,16 +171,27 @@ def verify_shards(folder: Path, as_json: bool) -> int:
 
 
 def _show_plan(root: Path, selection: dict[str, Any], gpus: int, batch: str, as_json: bool) -> None:
+    import polars as pl
+
     from catalog.manifest import select_rows
     from lensdata.query import show
-    from lensdata.shards import batch_plan, parse_sizes
+    from lensdata.shards import batch_plan, parse_sizes, source_plan
 
     sizes = parse_sizes(batch)
-    counts = dict(select_rows(reader(root).select(**selection)).group_by("bucket").len().iter_rows())
+    chosen = reader(root).select(**selection)
+    sources, counts = source_plan(select_rows(chosen), chosen.sources or {})
     table, steps = batch_plan(counts, gpus, sizes)
     if as_json:
-        emit_json({"gpus": gpus, "steps_per_epoch": steps, "buckets": table.to_dicts()})
+        emit_json(
+            {
+                "gpus": gpus,
+                "steps_per_epoch": steps,
+                "buckets": table.to_dicts(),
+                "sources": sources.to_dicts(),
+            }
+        )
         return
+    show(sources.with_columns(pl.col("share").round(4)), "table")
     show(table, "table")
     starved = table.filter(table["batches"] == 0)["bucket"].to_list()
     total = f"{table['samples'].sum()} samples, {table['batches'].sum()} batches"

@@ -47,23 +47,18 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
     series = all(map(math.isfinite, (first, last, by))) and by > 0 and first <= last
     if not series or (last - first) / by >= SWEEP_LIMIT:
         raise BadInput(f"--sweep {start} {stop} {step} must run upwards in at most {SWEEP_LIMIT} steps")
-    count = int((last - first) / by + 1e-9) + 1
-    rows = []
-    rule = next(rule for rule, (_, found) in RULES.items() if names[0] in found)
-    for n in range(count):
-        value = first + n * by
-        selection.thresholds[names[0]] = value
-        steps = selection.funnel()
-        mine = steps.row(by_predicate=pl.col("rule") == rule, named=True)
-        rows.append(
-            {
-                names[0]: value,
-                "dropped": mine["dropped"],
-                "only_this": mine["only_this"],
-                "left_over": steps["left_over"][-1],
-            }
-        )
-    return pl.DataFrame(rows)
+    name = names[0]
+    rule = next(rule for rule, (_, found) in RULES.items() if name in found)
+    sign = 1.0 if name.startswith("max") else -1.0
+    values = [first + n * by for n in range(int((last - first) / by + 1e-9) + 1)]
+    rows = selection.catalog.named(
+        "sweep",
+        **{**selection.parameters, name: None},
+        rule=rule,
+        sign=sign,
+        limits=sorted(sign * v for v in values),
+    )
+    return rows.rename({"threshold": name})
 
 
 def why(selection: Selection, image_id: int) -> dict[str, Any]:
@@ -71,7 +66,10 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
 
     Raises BadInput if there is no such image.
     """
-    found = selection.catalog.named("judged_image", **selection.parameters, image_id=image_id)
+    found = _judged(selection, image_id, selection.parameters)
+    outside = found.is_empty() and selection.sources is not None
+    if outside:  # of a source that is not selected from: judged among all
+        found = _judged(selection, image_id, {**selection.parameters, "sources": None})
     if found.is_empty():
         raise BadInput(f"there is no image {image_id} in {selection.catalog.root}")
     row = found.row(0, named=True)
@@ -79,7 +77,11 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
         r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}"
         for r in selection.catalog.named("scorers").iter_rows(named=True)
     }
-    rules = []
+    rules: list[dict[str, Any]] = []
+    if selection.sources is not None:
+        kinds = ", ".join(selection.sources)
+        rules.append({"rule": "source", "value": row["source"], "threshold": kinds,
+                      "verdict": "dropped" if outside else "kept", "scorer": None, "reason": None})  # fmt: skip
     for rule, (column, thresholds) in RULES.items():
         verdict = row[f"keeps_{rule}"]
         error = {"readable": row["status_reason"], "dedup": row["dedup_reason"]}.get(
@@ -105,6 +107,13 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
         "rules": rules,
         "selected": all(r["verdict"] == "kept" for r in rules),
     }
+
+
+def _judged(selection: Selection, image_id: int, parameters: dict[str, Any]) -> pl.DataFrame:
+    """The image's row of `judged`, judged with its cluster alone."""
+    peers = selection.catalog.named("cluster_of", image_id=image_id).item().to_list()
+    among = {"image_id": image_id, "peers": peers, "first": min(peers), "last": max(peers)}
+    return selection.catalog.named("judged_image", **parameters, **among)
 
 
 def print_why(found: dict[str, Any]) -> None:

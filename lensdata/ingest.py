@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,13 @@ import polars as pl
 import sql
 from catalog import parts, pixels
 from catalog.console import Progress, say
+from catalog.errors import BadInput
 from catalog.store import Catalog
 from lensdata import engine
+from lensdata.gone import Seen, find_gone
 from lensdata.sources import DEFAULTS, Columns, Item, Survey, describe, discover, require
 from lensdata.sources.describe import TEXT_COLUMNS
+from lensdata.sources.place import Place
 
 PART_IMAGES = 512
 LISTING_ROWS = 65_536
@@ -29,7 +32,7 @@ SCHEMA = {
 }  # fmt: skip
 LISTING_SCHEMA = {
     "ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "file_size": pl.Int64,
-    "file_mtime_ns": pl.Int64,
+    "file_mtime_ns": pl.Int64, "was": pl.String, "failed": pl.Boolean,
 }  # fmt: skip
 ADDING = ["ingest_part"]
 UPDATING = [
@@ -42,7 +45,7 @@ READABLE = (pixels.OK, pixels.OK_WARNINGS)
 @dataclass(frozen=True)
 class Ingested:
     """What an ingest did: images added; updated, because bytes, text or readability had changed; found as they were;
-    and gone from tars that had been rewritten."""
+    and gone from folders and from tars that had been rewritten."""
 
     added: int
     updated: int
@@ -50,33 +53,42 @@ class Ingested:
     gone: int
 
     def __str__(self) -> str:
-        gone = f", {self.gone} gone from tars that were rewritten" if self.gone else ""
+        gone = f", {self.gone} gone from folders and tars" if self.gone else ""
         return f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged{gone}"
 
 
 def ingest(
     catalog: Catalog,
-    paths: list[Path],
+    paths: Sequence[Path | str],
     source: str = "public-real",
     workers: int | None = None,
     columns: Columns = DEFAULTS,
+    on: engine.On = "local",
+    retry: bool = False,
 ) -> Ingested:
-    """Bring the catalog up to date with the images below `paths`.
+    """Bring the catalog up to date with the images below `paths`: paths, and URLs as str.
 
-    An image is known by its uri and offset. One whose file has another size or time than before, or that failed
-    before, is read again: it keeps its id, and what later stages made of other bytes is removed with the same commit.
+    An image is known by its uri and offset. One whose file has another size or time than before, or was missing and
+    is there, is read again: it keeps its id, and what later stages made of other bytes is removed with the same
+    commit. `retry` reads, or downloads, again whatever failed.
     Ids follow the listing's order, whatever the workers' speed, so two ingests of one folder give equal catalogs.
 
     `columns` names those of Parquet, Arrow and Hugging Face tables. Raises BadInput for a source that is missing or
-    holds nothing.
+    holds nothing, and for a kind of `source` without a plain name.
     """
-    paths = require(paths, columns)
+    if not source.isprintable() or not source.strip() or source != source.strip():
+        raise BadInput(
+            f"--source {source!r} is no name of a kind of source; write a word, such as public-real"
+        )
+    found = require(paths, columns)
     survey = Survey()
-    with catalog.job("ingest"), Progress(None, "ingest", "images") as bar:
-        work = _Work(catalog, paths, source, survey, columns)
+    with (
+        catalog.job("ingest"), Seen(catalog.root) as seen, Progress(None, "ingest", "images") as bar,
+    ):  # fmt: skip
+        work = _Work(catalog, found, source, survey, columns, retry, seen)
         waiting: dict[int, Path | None] = {}
         following = updated = 0
-        for task, (part, changed) in engine.run(_read_part, work.tasks(), workers):
+        for task, (part, changed) in engine.run(_read_part, work.tasks(), workers, on=on):
             waiting[task.settings["number"]] = part
             updated += changed
             bar.advance(len(task.items))
@@ -85,7 +97,7 @@ def ingest(
                     names = UPDATING + ADDING if work.rereads[following] else ADDING
                     catalog.commit_part("ingest", ready, names, last=work.asked[following])
                 following += 1
-        gone = _mark_gone(catalog, survey, f"ingest-{work.version:08d}-gone")
+        gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone")
         added = catalog.named("ingest_last").item() - work.before
     for line in survey.lines():
         say(f"ingest: {line}")
@@ -96,10 +108,11 @@ class _Work:
     """The tasks of one ingest, made while earlier ones run: what a listing finds that must be read."""
 
     def __init__(
-        self, catalog: Catalog, paths: list[Path], source: str, survey: Survey, columns: Columns
-    ) -> None:
+        self, catalog: Catalog, paths: list[Place], source: str, survey: Survey, columns: Columns, retry: bool,
+        seen: Seen,
+    ) -> None:  # fmt: skip
         self.catalog, self.paths, self.source, self.survey = catalog, paths, source, survey
-        self.columns = columns
+        self.columns, self.retry, self.seen = columns, retry, seen
         self.version: int = catalog.version
         self.before: int = catalog.named("ingest_last").item()
         self.listed = 0
@@ -121,35 +134,33 @@ class _Work:
 
     def _listings(self) -> Iterator[list[Item]]:
         for path in self.paths:
-            found = discover(path, self.survey, self.columns, self.catalog.root / "imported")
+            found = discover(path, self.survey, self.columns, self.catalog.root, self.retry)
             while batch := list(islice(found, LISTING_ROWS)):
+                self.seen.add(batch)
                 yield batch
 
     def _todo(self, items: list[Item]) -> list[tuple[Item, dict[str, Any] | None]]:
-        rows = [(n, i.uri, i.offset, i.length, i.file_size, i.file_mtime_ns) for n, i in enumerate(items)]
+        rows = [
+            (n, i.uri, i.offset, i.length, i.file_size, i.file_mtime_ns, i.was, i.failed is not None)
+            for n, i in enumerate(items)
+        ]
         listing = pl.DataFrame(rows, schema=LISTING_SCHEMA, orient="row").unique(
             ["uri", "byte_offset"], keep="first"
         )
         self.listed += len(listing)  # a table may name a file twice
-        todo = self.catalog.query(sql.statement("ingest_todo"), {}, {"listing": listing})
+        todo = self.catalog.query(sql.statement("ingest_todo"), {"retry": self.retry}, {"listing": listing})
         return [
             (items[row["ordinal"]], row if row["image_id"] is not None else None)
             for row in todo.iter_rows(named=True)
         ]
 
 
-def _mark_gone(catalog: Catalog, survey: Survey, part_id: str) -> int:
-    if not survey.tars:
-        return 0
-    rows = [(uri, *facts) for uri, facts in survey.tars.items()]
-    tars = pl.DataFrame(rows, schema=["uri", "file_size", "file_mtime_ns"], orient="row")
-    gone = catalog.query(sql.statement("ingest_gone"), {}, {"tars": tars})
+def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str) -> int:
     if gone.is_empty():
         return 0
     frame = gone.with_columns(
-        change=pl.lit("lost"), text_changed=pl.lit(False), status=pl.lit(pixels.MISSING),
-        status_reason=pl.lit("the tar was rewritten and holds no image at this place any more"),
-    )  # fmt: skip
+        change=pl.lit("lost"), text_changed=pl.lit(False), status=pl.lit(pixels.MISSING)
+    )
     blank = pl.DataFrame(schema={name: kind for name, kind in SCHEMA.items() if name not in frame.columns})
     frame = pl.concat([frame, blank], how="diagonal")
     catalog.commit_part("ingest", parts.write(catalog.root, "ingest", part_id, frame), UPDATING)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import catalog
 from catalog.console import say
+from lensdata import engine
 from lensdata.bucket import bucket
 from lensdata.caption import caption, from_source
 from lensdata.dedup import dedup
@@ -20,12 +22,14 @@ from lensdata.sources import require
 
 def run_all(
     root: Path,
-    sources: list[Path],
+    sources: list[Path | str],
     source: str,
     out: Path | None,
     report_file: Path | None,
     selection: dict[str, Any],
     workers: int | None = None,
+    on: engine.On = "local",
+    models: str = "light",
 ) -> None:
     """Ingest `sources`, score, dedup, caption and bucket everything, then build shards and the report if asked to."""
     require(sources)
@@ -33,10 +37,11 @@ def run_all(
         catalog.open(root, read_only=True)  # without sources there must be a catalog
     opened = catalog.open(root)
     started = time.monotonic()
+    without_gpus = replace(on, gpus=0.0) if isinstance(on, engine.Ray) else on
     if sources:
-        say(f"ingest: {ingest(opened, sources, source, workers)}")
-    say(f"score: {score(opened, workers=workers)}")
-    found = dedup(opened, workers=workers)
+        say(f"ingest: {ingest(opened, sources, source, workers, on=without_gpus)}")
+    say(f"score: {score(opened, models, workers=workers, on=on)}")
+    found = dedup(opened, tier=models, workers=workers, on=on)
     say(
         "dedup: nothing new"
         if found is None
@@ -46,7 +51,8 @@ def run_all(
     say(f"caption: {done} captions from the sources; {failed} images without")
     say(f"bucket: {bucket(opened)} images assigned")
     if out is not None:
-        made = build(opened, opened.select(**selection).manifest(), out.absolute(), workers=workers)
+        chosen = opened.select(**selection).manifest()
+        made = build(opened, chosen, out.absolute(), workers=workers, on=without_gpus)
         say(f"build-shards: {made.samples} samples in {made.shards} shards, {made.dropped} dropped")
     if report_file is not None:
         report(opened, report_file.absolute(), opened.select(**selection))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import cv2
@@ -19,15 +18,19 @@ from catalog.console import Progress
 from catalog.errors import LensError
 from catalog.store import Catalog
 from lensdata import engine, filters, scorers
+from lensdata.identity import same_bytes
+from lensdata.models import Models, Plan
+from lensdata.models.view import SHORT_SIDE
 from lensdata.vectors import save_vectors, thumbnail
 
 PART_IMAGES = 128
-BATCH_IMAGES = 16  # through the models at once
-MODEL_SIDE = (
-    512  # pixels; larger images are reduced before they wait for their batch, so that memory stays bounded
-)
+CHEAP_PART_IMAGES = 1_024  # without models: some seconds of work, and fewer commits
+PAGE_IDS = 16_384
+MODEL_SIDE = SHORT_SIDE  # larger images are reduced before they wait for their batch: memory stays bounded
 CHEAP = ("clarity", "entropy", "luminance")
-PART_STATEMENTS = ["score_part", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings"]
+PART_STATEMENTS = [
+    "score_part", "score_part_new", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,61 +49,77 @@ class Summary:
 
 def score(
     catalog: Catalog,
-    tier: str = "light",
+    models: str = "light",
     only: tuple[str, ...] = (),
     retry_failed: bool = False,
     workers: int | None = None,
+    on: engine.On = "local",
 ) -> Summary:
     """Compute what is missing.
 
+    `models` is a tier or a file of choices (models/choice.py); what another scorer measured counts as missing.
     `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed before. Each part
     is committed as it finishes, so a killed job loses at most the parts under way. Raises LensError if there were
     images and none of them could be read, as when their disk is not mounted.
     """
     failed = 0
-    ids = scorers.chosen(tier, only)
+    ids, plan = scorers.chosen(models, only)
     with catalog.job("score", resumes=True):
         for part in parts.waiting(catalog.root, "score"):
             _commit(catalog, part)
         scorer_ids = scorers.register(catalog, ids)
         model = scorers.embedding_model(ids[scorers.EMBEDDING]) if scorers.EMBEDDING in ids else None
         wanted = {metric: scorer_ids.get(metric) for metric in scorers.METRICS}
-        pending = catalog.named("score_pending", **wanted, embedding=model, retry=retry_failed)
-        settings = {"root": catalog.root, "scorers": wanted, "embedding": model}
-        with Progress(len(pending), "score", "images") as bar:
-            tasks = _tasks(pending, settings, catalog.version)
-            for task, (part, unreadable) in engine.run(_score_part, tasks, workers):
+        pending = partial(_pending, catalog, **wanted, embedding=model, retry=retry_failed)
+        total, first_id = 0, -1
+        for rows in pending():
+            total, first_id = total + len(rows), first_id if total else rows["image_id"][0]
+        settings = {"root": catalog.root, "scorers": wanted, "embedding": model, "plan": plan}
+        size = PART_IMAGES if plan.ids else min(max(total // 16, PART_IMAGES), CHEAP_PART_IMAGES)
+        with Progress(total, "score", "images") as bar:
+            tasks = _tasks(pending(), size, settings, catalog.version)
+            for task, (part, unreadable) in engine.run(_score_part, tasks, workers, on=on):
                 _commit(catalog, part)
                 failed += unreadable
                 bar.advance(len(task.items))
-    if failed and failed == len(pending):
-        first = catalog.named("failures_first", image_id=pending["image_id"][0]).row(0, named=True)
+    if failed and failed == total:
+        first = catalog.named("failures_first", image_id=first_id).row(0, named=True)
         raise LensError(
             f"none of {failed} images could be read (image {first['image_id']}: {first['status_reason']}); "
             "if their disk was not there, mount it and run `lensdata score --retry-failed`"
         )
-    return Summary(len(pending), failed)
+    return Summary(total, failed)
 
 
 def _commit(catalog: Catalog, part: Any) -> None:
     catalog.commit_part("score", part, PART_STATEMENTS, part_id=part.stem)
 
 
-def _tasks(pending: pl.DataFrame, settings: dict[str, Any], version: int) -> Iterator[engine.Task]:
+def _pending(catalog: Catalog, **wanted: Any) -> Iterator[pl.DataFrame]:
+    """What lacks a score, in order of the ids, range by range of them: memory does not grow with the catalog."""
+    last: int = catalog.named("ingest_last").item()
+    for after in range(0, last, PAGE_IDS):
+        rows = catalog.named("score_pending", **wanted, after=after, until=after + PAGE_IDS)
+        if len(rows):
+            yield rows
+
+
+def _tasks(
+    pending: Iterator[pl.DataFrame], size: int, settings: dict[str, Any], version: int
+) -> Iterator[engine.Task]:
     """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
-    for chunk in pending.iter_slices(PART_IMAGES):
-        name = f"score-{version:08d}-{chunk['image_id'][0]:012d}"
-        yield engine.Task(name, list(chunk.iter_rows(named=True)), settings)
+    for rows in pending:
+        for chunk in rows.iter_slices(size):
+            name = f"score-{version:08d}-{chunk['image_id'][0]:012d}"
+            yield engine.Task(name, list(chunk.iter_rows(named=True)), settings)
 
 
 # ---- in a worker
 
 
 @cache
-def _models(wanted: frozenset[str]) -> Any:
-    from lensdata.models import LightModels
-
-    return LightModels(set(wanted))
+def _models(plan: Plan) -> Models:
+    return Models(plan)
 
 
 @cache
@@ -114,8 +133,8 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
     """Worker: one part of images, from bytes to a part file and its matrix of embeddings."""
     settings = task.settings
     wanted = {metric for metric, scorer in settings["scorers"].items() if scorer is not None}
-    learned = wanted - set(CHEAP) | ({scorers.EMBEDDING} if settings["embedding"] else set())
-    models = _models(frozenset(learned)) if learned else None
+    plan: Plan = settings["plan"]
+    models = _models(plan) if plan.ids else None
     _one_thread()
     rows: list[dict[str, Any]] = []
     vectors: list[tuple[np.ndarray, np.ndarray]] = []  # each with its thumbnail
@@ -127,10 +146,10 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
             _all_failed(row, *task.poison[index], wanted)
             continue
         with watch.item(index):
-            rgb = _measure(item, row, wanted)
+            rgb = _measure(item, row, wanted, plan.side)
         if rgb is not None and models is not None:
             batch.append((row, rgb))
-        if len(batch) == BATCH_IMAGES:
+        if len(batch) == plan.batch:
             _run_models(models, batch, vectors, wanted)
             batch = []
     if batch:
@@ -145,19 +164,20 @@ def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
     return part, frame["status"].is_in(pixels.FAILURES).sum()
 
 
-def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.ndarray | None:
-    """Decode once, take the cheap metrics, and return what the models need (RGB, reduced), or None if unreadable."""
+def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str], side: int) -> np.ndarray | None:
+    """Decode once, take the cheap metrics, and return what the models need (RGB, its short side at least `side`
+    where the picture's own is), or None if unreadable."""
     try:
         data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
     except locate.Unreadable as error:
         _all_failed(row, error.status, str(error), wanted)
         return None
-    if hashlib.sha256(data).hexdigest() != item["sha256"]:
+    if not same_bytes(data, item["uri"], item["sha256"], item["file_size"], item["file_mtime_ns"]):
         _all_failed(
             row, pixels.MISSING, "the file has changed since it was ingested; ingest it again", wanted
         )
         return None
-    decoded = pixels.decode(data, side=filters.WORKING_SIDE)
+    decoded = pixels.decode(data, side=max(filters.WORKING_SIDE, side))
     if decoded.rgb is None:
         _all_failed(row, decoded.status, decoded.reason or "", wanted)
         return None
@@ -167,12 +187,12 @@ def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str]) -> np.
     for metric in CHEAP:
         if metric in wanted:
             _set(row, metric, values[metric])
-    return _reduced(decoded.rgb)
+    return _reduced(decoded.rgb, max(MODEL_SIDE, side))
 
 
-def _reduced(rgb: np.ndarray) -> np.ndarray:
+def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
     height, width = rgb.shape[:2]
-    scale = MODEL_SIDE / min(height, width)
+    scale = side / min(height, width)
     if scale >= 1:
         return rgb
     size = (max(round(width * scale), 1), max(round(height * scale), 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from catalog.errors import BadInput
 from catalog.store import Catalog
 from lensdata import filters
-from lensdata.models import ScorerId, light_ids
+from lensdata.models import METRICS as LEARNED
+from lensdata.models import Plan, ScorerId, plan
 
 METRICS = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
 EMBEDDING = "embedding"
@@ -19,18 +22,20 @@ CHEAP = {
 }
 
 
-def chosen(tier: str, only: tuple[str, ...] = ()) -> dict[str, ScorerId]:
-    """The scorers of a tier by metric (and the embedding model), limited to `only` if any are named.
+def chosen(models: str, only: tuple[str, ...] = ()) -> tuple[dict[str, ScorerId], Plan]:
+    """The scorers that `--models` stands for by metric (and the embedding model), limited to `only` if any are
+    named, and the plan by which workers load them.
 
-    Raises BadInput for a tier or metric that does not exist.
+    Raises BadInput for a metric, a tier or a file that does not exist, or models that do not fit (models/plan.py).
     """
-    if tier != "light":
-        raise BadInput(f"there are no {tier!r} models in this version; use --models light")
-    ids = {**CHEAP, **light_ids()}
-    unknown = [name for name in only if name not in ids]
+    known = (*CHEAP, *LEARNED)
+    unknown = [name for name in only if name not in known]
     if unknown:
-        raise BadInput(f"there is no score {', '.join(unknown)}; there are {', '.join(ids)}")
-    return {name: ids[name] for name in ids if not only or name in only}
+        raise BadInput(f"there is no score {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = set(only or known)
+    found = plan(models, wanted)
+    ids = {**CHEAP, **found.ids}
+    return {name: ids[name] for name in known if name in wanted}, found
 
 
 def register(catalog: Catalog, ids: dict[str, ScorerId]) -> dict[str, int]:
@@ -59,7 +64,7 @@ def register(catalog: Catalog, ids: dict[str, ScorerId]) -> dict[str, int]:
 
 def embedding_model(identity: ScorerId) -> str:
     """The name under which an embedding model's vectors are kept: a folder's name, new with every revision."""
-    return f"{identity.name}@{identity.revision}"
+    return re.sub(r"[^A-Za-z0-9.+_-]", "--", identity.name) + f"@{identity.revision}"
 
 
 def _known(catalog: Catalog) -> dict[tuple[str, str, str, str], int]:

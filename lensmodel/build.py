@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from lensmodel import distributed
+from lensmodel import distributed, lora, nn
 from lensmodel.latents import Latents, PixelLatents, load_vae
 from lensmodel.nn import LensTransformer
 from lensmodel.text import EncoderConfig
 
 if TYPE_CHECKING:
+    from lensmodel.origin import Origin
     from lensmodel.settings import Settings
 
 
@@ -56,6 +59,28 @@ def denoiser(settings: Settings, channels: int) -> LensTransformer:
         absolute_positions=s.absolute_positions,
         gate_init=s.gate_init,
     )
+
+
+def models(
+    settings: Settings, channels: int, origin: Origin | None, saved: Path | None
+) -> tuple[LensTransformer, LensTransformer]:
+    """What trains and its average, on the CPU in float32: those of the checkpoint `saved`, else new ones from `origin`.
+
+    With LoRA the two share the weights that are frozen. Raises BadInput for files that are missing or do not fit.
+    """
+    if settings.lora_rank:
+        assert origin is not None
+        base = nn.load(origin.path, torch.float32)
+        held = [lora.read(saved / name, base) for name in ("model", "ema")] if saved else []
+        model = lora.attach(base, lora.configure(base, settings), settings.seed)
+        average = lora.twin(model)
+        for adapter, module in zip(held, (model, average), strict=False):
+            lora.put(adapter, module)
+        return model, average
+    if saved:
+        return nn.load(saved / "model"), nn.load(saved / "ema")
+    model = nn.load(origin.path, torch.float32) if origin else denoiser(settings, channels)
+    return model, copy.deepcopy(model)
 
 
 def encoder_config(settings: Settings, weights: str) -> EncoderConfig:

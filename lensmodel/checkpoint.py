@@ -1,9 +1,11 @@
 """Checkpoints: RUN/checkpoint-000100/, there whole or not at all.
 
-    model/, ema/           diffusers folders (config.json and safetensors) of the raw and the averaged weights
+    model/, ema/           diffusers folders (config.json and safetensors) of the raw and the averaged weights; of LoRA
+                           only the adapters, see `lensmodel.lora`
     optimizer.safetensors  AdamW's moments by parameter number
     state.json             step, plan position, settings, encoder with its template, latents, data fingerprint,
-                           sha256 of every other file, numbers of the parameters that have moments
+                           what the run started from, sha256 of every other file, numbers of the
+                           parameters that have moments
 
 Noise, times, crops and caption dropout are functions of (seed, plan position), so there is no generator to
 save: the position in state.json is the state of every random choice.
@@ -95,6 +97,11 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise BadInput(f"{file} names the bucket {state['main_bucket']!r}, which there is not; {REMEDY}")
     if not all(isinstance(state["manifest"].get(key), str) for key in ("name", "fingerprint")):
         raise BadInput(f"{file} has a damaged 'manifest'; {REMEDY}")
+    origin = state.get("origin")
+    if origin is not None and (
+        not isinstance(origin, dict) or any(not isinstance(origin.get(k), str) for k in ("path", "sha256"))
+    ):
+        raise BadInput(f"{file} has a damaged 'origin'; {REMEDY}")
     return state
 
 
@@ -125,7 +132,7 @@ def save_checkpoint(
     keep: int | None,
 ) -> Path:
     """Write RUN/checkpoint-STEP and then delete all but the newest `keep` (None: none). `models`: folder name ->
-    ModelMixin; `moments`: the optimiser's state by "number.name" (`Parallel.snapshot` and `moments` give both).
+    ModelMixin or Adapter; `moments`: the optimiser's state by "number.name" (both as `Parallel` gives them).
 
     Raises LensError (and leaves every earlier checkpoint as it was) if the disk is full.
     """
@@ -145,6 +152,7 @@ def save_checkpoint(
         numbers = sorted({int(key.partition(".")[0]) for key in moments})
         whole = {"format": FORMAT, "step": step, **state, "files": files, "moments": numbers}
         (temporary / "state.json").write_text(json.dumps(finite(whole), indent=1, allow_nan=False))
+        share(temporary)
         for file in sorted(temporary.rglob("*"), reverse=True):
             fsync_folder(file)  # an fsync by path: files and folders alike
         fsync_folder(temporary)
@@ -163,6 +171,13 @@ def save_checkpoint(
         for _, old in numbered(run)[:-keep]:
             shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def share(folder: Path) -> None:
+    """Give safetensors, which that library writes for their owner alone, the mode of the JSON files in `folder`."""
+    mode = next(folder.rglob("*.json")).stat().st_mode & 0o777
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(mode)
 
 
 def sweep(run: Path) -> None:

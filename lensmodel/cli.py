@@ -11,7 +11,7 @@ import click
 
 from catalog.console import emit_json, run_command, say
 from catalog.errors import BadInput
-from lensmodel import cli_plan
+from lensmodel import cli_merge, cli_plan
 
 # Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -81,16 +81,20 @@ def train(
     schedule to the new end, so the learning rate jumps up and the run is not the one that this max_steps from the
     start would be; the log says so.
 
+    init_from=PATH starts from the weights of a run, a checkpoint or a model's folder, whose architecture then holds;
+    lora_rank=N trains only an adapter beside them.
+
     \b
     Example:
       lensmodel train --shards shards --preset mini --out run max_steps=2000
       lensmodel train --shards shards --preset mini --out run --resume max_steps=2000
+      lensmodel train --shards mine --out mine-lora init_from=run lora_rank=8 max_steps=500
     """
     from lensmodel import presets
 
     if (shards is None) == (manifest_name is None):
         raise BadInput("give either --shards DIR or --manifest NAME")
-    settings = presets.build(preset, overrides)
+    settings = presets.build(preset, overrides, out if resume else None)
     presets.require_parts(settings)
     from catalog import manifest as manifests
 
@@ -165,10 +169,16 @@ def train(
 )
 @click.option("--raw", is_flag=True, help="Use the raw weights instead of the averaged ones (EMA).")
 @click.option("--encoder", help="Where the language encoder is now, if not where it was in training.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="Of an adapter (LoRA): where the model it is for is now, if not where it was in training.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON on stdout.")
 def draw(
     checkpoint: Path, prompts: tuple[str, ...], out: Path, width: int | None, height: int | None, steps: int,
-    guidance: float, seed: int, count: int, method: str, raw: bool, encoder: str | None, as_json: bool,
+    guidance: float, seed: int, count: int, method: str, raw: bool, encoder: str | None, base: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Draw pictures from prompts with a trained checkpoint: one PNG each, and grid.png with all of them.
 
@@ -192,7 +202,7 @@ def draw(
     unique = list(dict.fromkeys(prompts))  # equal prompts draw equal pictures
     options = generate.Options(width, height, steps, guidance, seed, count, method)
     generate.make_folder(out)
-    generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder)
+    generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder, base=base)
     pictures = generator.draw(unique, options)
     paths = generate.write(unique, pictures, count, generator.about(options), out)
     if as_json:
@@ -293,6 +303,7 @@ def show_presets(name: str | None, as_json: bool) -> None:
 
 cli.add_command(cli_plan.plan)
 cli.add_command(cli_plan.lineage)
+cli.add_command(cli_merge.merge)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from catalog.console import emit_json
+from catalog.errors import BadInput
 
 PAPER_GPU_HOURS = 192_000  # A100s, both stages of pre-training (paper, table 1 of the introduction)
 PAPER_STEPS, PAPER_GPUS, PAPER_BATCH = 400_000, 128, 3072
@@ -46,6 +47,8 @@ def plan(
     from lensmodel import cost, presets
 
     settings = presets.build(preset, overrides)
+    if settings.lora_rank:
+        raise BadInput("plan costs the training of all weights; leave lora_rank out")
     found = costs(settings, gpus, cost.gpu(gpu_name), mfu, text_tokens, measure)
     if as_json:
         emit_json(found)

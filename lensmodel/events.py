@@ -11,6 +11,22 @@ from lensmodel.settings import Settings
 from lensmodel.validation import Losses
 
 
+def million(parameters: int, trained: int) -> str:
+    """How many parameters a model has, and how many of them train if not all do."""
+    part = "" if trained == parameters else f", of which {trained / 1e6:.2f}M train (LoRA)"
+    return f"{parameters / 1e6:.2f}M parameters{part}"
+
+
+def started_from(log: RunLog, path: str, sha256: str, others: list[str]) -> None:
+    """Say whose weights a new run takes, and what it has otherwise than they were trained with."""
+    log.event("origin", f"starting from {path} (sha256 {sha256[:12]})", path=path, sha256=sha256)
+    if others:
+        text = (
+            f"warning: the weights were trained with another {', '.join(others)}; they have to get used to it"
+        )
+        log.event("warning", text, others=others)
+
+
 def trained(
     log: RunLog, settings: Settings, step: int, skipped: int, lr: float, norm: float,
     numbers: dict[str, float], **more: Any,

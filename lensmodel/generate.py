@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from catalog.buckets import BY_NAME
 from catalog.console import Progress
 from catalog.errors import BadInput, LensError
-from lensmodel import build, checkpoint, distributed, flow, nn, text
+from lensmodel import build, checkpoint, distributed, flow, origin, text
 from lensmodel.data.plan import key_of
 from lensmodel.runfolder import cannot_write
 from lensmodel.sampler import sample
@@ -43,11 +43,15 @@ class Options:
 
 
 class Generator:
-    """A loaded checkpoint. Raises BadInput if `path` names none or a damaged one, or its encoder is not at hand."""
+    """A loaded checkpoint. Raises BadInput if `path` names none or a damaged one, or its encoder is not at hand.
+
+    `base`: where the model is now that the adapter of a run of LoRA belongs to, if not where it was.
+    """
 
     def __init__(
-        self, path: Path, weights: str = "ema", encoder: str | None = None, device: str = "auto"
-    ) -> None:
+        self, path: Path, weights: str = "ema", encoder: str | None = None, device: str = "auto",
+        base: Path | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.weights = checkpoint.find(path), weights
         self.state = checkpoint.read_state(self.folder)
         checkpoint.verify(self.folder, self.state, f"{weights}/")
@@ -59,7 +63,7 @@ class Generator:
         except BadInput as error:
             raise BadInput(f"{self.folder / 'state.json'}: {error}") from None
         self.device = distributed.device(device)
-        self.model = nn.load(self.folder / weights, device=self.device)
+        self.model = origin.whole(self.folder / weights, self.state, base, self.device)
         self.latents = build.latents(self.settings, self.device, self.state["latents"].get("weights", ""))
         self.encoder = text.load(config, str(self.device))
 
@@ -112,6 +116,8 @@ class Generator:
 
     def _digest(self) -> str:
         files = {k: v for k, v in self.state["files"].items() if k.startswith(f"{self.weights}/")}
+        if self.settings.lora_rank:
+            files["base"] = self.state["origin"]["sha256"]
         return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from lensmodel import lora
 from lensmodel.distributed import Ranks
 
 
@@ -23,27 +24,33 @@ class Parallel:
     `forward` is what a loss must call.
 
     With `sharded` (and more than one rank) both are FSDP2 modules of float32 shards; `bf16` gathers the blocks' weights
-    as bfloat16 and reduces gradients as float32. `compiled` compiles each block, which are all alike, once.
+    as bfloat16 and reduces gradients as float32. Weights that do not train (LoRA) are neither averaged nor saved, and
+    without shards both modules hold the same ones. `compiled` compiles each block, which are all alike, once.
     """
 
     def __init__(
         self, model: Any, ema: Any, ranks: Ranks, sharded: bool, bf16: bool, compiled: bool = False
     ) -> None:
         self.ranks, self.sharded = ranks, sharded and ranks.world > 1
-        self.model = torch.nn.Module.to(model, ranks.device).train()
-        self.ema = torch.nn.Module.to(ema, ranks.device).eval().requires_grad_(False)
+        self.model, self.ema = model.train(), ema.eval()
+        self.trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        ema.requires_grad_(False)
+        if not self.sharded:  # FSDP2 moves block by block: a device need not hold the whole
+            for module in (model, ema):
+                torch.nn.Module.to(module, ranks.device)
         if compiled:
             for block in self.model.transformer_blocks:
                 block.compile()
         self.forward: Any = self.model
         if self.sharded:
-            for module in (self.model, self.ema):
-                _shard(module, ranks, bf16)
+            _shard(self.model, self.ema, ranks, bf16)
         elif ranks.world > 1:
             ignored = self.model.unused_parameters()
             DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(self.model, ignored)
             on = [ranks.device.index] if ranks.device.type == "cuda" else None
             self.forward = DistributedDataParallel(self.model, device_ids=on, broadcast_buffers=False)
+        mine, average = dict(self.model.named_parameters()), dict(self.ema.named_parameters())
+        self._pairs = [(mine[name], average[name]) for name in self.trained]
 
     @contextmanager
     def micro_batch(self, last: bool) -> Iterator[None]:
@@ -62,23 +69,28 @@ class Parallel:
 
     def average(self, decay: float) -> None:
         """ema <- decay * ema + (1 - decay) * model, shard by shard."""
-        mine = [local(p) for p in self.model.parameters()]
-        torch._foreach_lerp_([local(p) for p in self.ema.parameters()], mine, 1 - decay)
+        mine, average = zip(*((local(p), local(e)) for p, e in self._pairs), strict=True)
+        torch._foreach_lerp_(average, mine, 1 - decay)
 
     def finite(self) -> bool:
         """Whether every weight is, on every rank."""
-        bad = not all(bool(local(p).isfinite().all()) for p in self.model.parameters())
+        bad = not all(bool(local(p).isfinite().all()) for p, _ in self._pairs)
         return self.ranks.sum([float(bad)])[0] == 0
 
     def snapshot(self) -> dict[str, Any]:
-        """The whole model and average as they are now: new modules on the CPU, on rank 0; elsewhere nothing.
+        """The whole model and average (or their adapters) as they are now: copies on the CPU with a
+        `save_pretrained`, on rank 0; elsewhere nothing.
 
         Every rank must call it.
         """
         found = {}
         for name, module in (("model", self.model), ("ema", self.ema)):
-            state = {key: self._mine(value) for key, value in module.state_dict().items()}
-            if self.ranks.main:
+            config, state = lora.configuration(module), module.state_dict()
+            kept = state if config is None else self.trained
+            state = {key: self._mine(state[key]) for key in kept}
+            if self.ranks.main and config:
+                found[name] = lora.taken(state, config)
+            elif self.ranks.main:
                 with torch.device("meta"):
                     plain = _plain_class(module)(**_config(module))
                 plain.load_state_dict(state, assign=True)
@@ -121,20 +133,24 @@ def shard_like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     return distribute_tensor(value, parameter.device_mesh, parameter.placements)
 
 
-def _shard(model: Any, ranks: Ranks, bf16: bool) -> None:
+def _shard(model: Any, ema: Any, ranks: Ranks, bf16: bool) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(ranks.device.type, (ranks.world,))
-    # Only blocks compute in bfloat16: the residual stream takes the dtype of the root's weights and stays float32.
-    policy = MixedPrecisionPolicy(
+    # Only blocks compute in bfloat16: the residual stream takes the dtype of the root's weights and stays float32. The
+    # average computes in float32 throughout, as validation does without shards.
+    full = MixedPrecisionPolicy(cast_forward_inputs=False)
+    low = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32, cast_forward_inputs=False
     )
-    for block in model.transformer_blocks:
-        fully_shard(block, mesh=mesh, mp_policy=policy)
+    # In turn, so that the device lets go of each block: with LoRA both hold the same weights until they are shards.
+    for block, average in zip(model.transformer_blocks, ema.transformer_blocks, strict=True):
+        fully_shard(block, mesh=mesh, mp_policy=low)
+        fully_shard(average, mesh=mesh, mp_policy=full)
     # By default the root stays whole until a backward pass, which the average never sees.
-    root = MixedPrecisionPolicy(cast_forward_inputs=False)
-    fully_shard(model, mesh=mesh, mp_policy=root, reshard_after_forward=True)
+    for module in (model, ema):
+        fully_shard(module, mesh=mesh, mp_policy=full, reshard_after_forward=True)
 
 
 def _plain_class(module: Any) -> Any:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput
 from lensmodel.settings import Settings, check, names, parse
 
 # GPT-OSS's chat format around the caption: system, developer, user, and a reasoning that is always the same. Its date
-# is frozen, or the features would drift from day to day. The words are ours; for a released checkpoint give its own with
-# template_prefix=, template_suffix= and template_offset=.
+# is frozen, or the features would drift from day to day. The words are ours; for a released checkpoint give its own
+# with template_prefix=, template_suffix= and template_offset=.
 HARMONY_PREFIX = (
     "<|start|>system<|message|>You turn descriptions into pictures.\nKnowledge cutoff: 2024-06\n"
     "Current date: 2025-06-01\n\nReasoning: low\n\n# Valid channels: analysis, commentary, final. Channel must be "
@@ -80,11 +81,13 @@ PRESETS: dict[str, Settings] = {
 }
 
 
-def build(preset: str, overrides: Iterable[str] = ()) -> Settings:
-    """The settings of `preset` with `key=value` overrides.
+def build(preset: str, overrides: Iterable[str] = (), run: Path | None = None) -> Settings:
+    """The settings of `preset` with `key=value` overrides, for a run that may go on in the folder `run`.
+
+    What init_from names decides the architecture.
 
     Raises BadInput for an unknown preset or key (naming the nearest), a value of the wrong type or out of
-    range.
+    range, one that contradicts init_from.
     """
     if preset not in PRESETS:
         ordered = sorted(PRESETS, key=lambda p: -difflib.SequenceMatcher(None, p, preset).ratio())
@@ -99,6 +102,10 @@ def build(preset: str, overrides: Iterable[str] = ()) -> Settings:
             raise BadInput(f"there is no setting {key!r}; did you mean {nearest!r}?")
         changes[key] = parse(key, value)
     settings = dataclasses.replace(PRESETS[preset], **changes)
+    if settings.init_from or (run and run.is_dir()):
+        from lensmodel import origin
+
+        settings = origin.adopt(settings, changes, run)
     check(settings)
     return settings
 

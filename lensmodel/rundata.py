@@ -139,6 +139,10 @@ class RunData:
 
     def _check_width(self, width: int) -> None:
         s = self.settings
+        if width != s.enc_hidden_dim and s.init_from:
+            raise BadInput(
+                f"encoder={s.encoder} gives features of width {width}; init_from={s.init_from} takes {s.enc_hidden_dim}"
+            )
         if width != s.enc_hidden_dim:
             raise BadInput(f"encoder={s.encoder} gives features of width {width}; set enc_hidden_dim={width}")
 

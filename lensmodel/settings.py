@@ -11,6 +11,8 @@ from typing import Any
 
 from catalog.errors import BadInput
 
+ATTENTION = "img_qkv,txt_qkv,to_out.0,to_add_out"  # of both streams; where the paper's RL has its adapters
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -54,6 +56,13 @@ class Settings:
     pixel_keep: int | None = (
         None  # of "pixel": DCT components kept a patch and colour; none: all pixels as they are
     )
+    # what the run starts from, and whether it trains all of it
+    init_from: str = (
+        ""  # a run, a checkpoint or a model's folder, whose architecture then holds; "": new weights
+    )
+    lora_rank: int = 0  # 0: every weight trains; else only an adapter (LoRA) beside the frozen weights
+    lora_alpha: float | None = None  # its strength, alpha / rank; none: twice the rank
+    lora_targets: str = ATTENTION  # the linear layers with an adapter, by the ends of their names
     # the denoiser
     num_layers: int = 48
     num_attention_heads: int = 24
@@ -104,7 +113,7 @@ class Settings:
 FREE_ON_RESUME = frozenset([
     "max_steps", "max_minutes", "workers", "prefetch", "cache_mb", "features", "encoder", "log_every", "validate_every",
     "checkpoint_every", "keep_checkpoints", "device", "sample_mu", "gradient_checkpointing", "compile", "sharding",
-    "vae", "trackers", "encode",
+    "vae", "trackers", "encode", "init_from",
 ])  # fmt: skip
 CHOICES = {
     "prediction": ("velocity", "x0"),
@@ -120,7 +129,15 @@ POSITIVE = (
     "num_attention_heads", "attention_head_dim", "enc_hidden_dim", "max_steps", "log_every", "validate_every",
     "validation_samples", "checkpoint_every", "keep_checkpoints", "lr", "clip",
 )  # fmt: skip
-NOT_NEGATIVE = ("seed", "holdout_least", "cache_mb", "max_minutes", "warmup_steps", "weight_decay")
+NOT_NEGATIVE = (
+    "seed",
+    "lora_rank",
+    "holdout_least",
+    "cache_mb",
+    "max_minutes",
+    "warmup_steps",
+    "weight_decay",
+)
 FRACTIONS = ("holdout", "brief_fraction", "caption_dropout", "ema", "beta1", "beta2")
 LARGEST = {"workers": 1024, "prefetch": 4096, "seed": 2**63 - 1}
 LARGEST_INT = 2**31 - 1
@@ -171,6 +188,16 @@ def check(settings: Settings) -> None:
         "pixel_keep",
         s.pixel_keep is None or s.latents == "pixel",
         "means nothing with latents=vae; leave it out",
+    )
+    require(
+        "lora_alpha",
+        s.lora_alpha is None or (s.lora_rank > 0 and s.lora_alpha > 0),
+        "must be above 0 and means nothing without lora_rank",
+    )
+    require(
+        "lora_targets",
+        s.lora_targets == ATTENTION or s.lora_rank > 0,
+        "means nothing without lora_rank; leave it out",
     )
     require("vae", not s.vae or s.latents == "vae", "means nothing with latents=pixel; leave it out")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import torch
 from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest
-from lensmodel import build, checkpoint, distributed, events, nn, presets, resume, throughput, trackers
+from lensmodel import build, checkpoint, distributed, events, origin, presets, resume, throughput, trackers
 from lensmodel.cost import Shape
 from lensmodel.data.loader import LoadedBatch, Loader
 from lensmodel.data.plan import position_of
@@ -78,20 +77,18 @@ class Trainer:
             self.state = resume.read(self.saved, self.manifest, self.settings, *weights)
             if self.ranks.main:
                 checkpoint.verify(self.saved, self.state)
+        self.origin = origin.find(self.settings, self.data.latents.channels, self.state, self.ranks.main)
         self.data.report()
         self.data.encode()
 
     def _model(self) -> None:
         s, device = self.settings, self.ranks.device
         self.method = Pretrain(s)
-        if self.saved is None:
-            model = build.denoiser(s, self.data.latents.channels)
-            ema = copy.deepcopy(model)
-        else:
-            model, ema = nn.load(self.saved / "model"), nn.load(self.saved / "ema")
+        model, ema = build.models(s, self.data.latents.channels, self.origin, self.saved)
         if s.gradient_checkpointing:
             model.enable_gradient_checkpointing()
         count = sum(p.numel() for p in model.parameters())
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.parallel = Parallel(
             model, ema, self.ranks, s.sharding == "full", s.precision == "bf16", s.compile
         )
@@ -103,12 +100,16 @@ class Trainer:
         if self.saved and self.state:
             checkpoint.load_optimizer(self.saved, self.optimizer, self.state["moments"])
             events.stretched(self.log, s, from_plain(self.state["settings"]).max_steps, self.at.step)
+        if self.origin and not self.saved:
+            others = origin.contradictions(self.origin, asdict(self.data.encoder), self._latents())
+            events.started_from(self.log, self.origin.path, self.origin.sha256, others)
         self.log.event(
             "resume" if self.saved else "start",
-            f"model: {count / 1e6:.2f}M parameters on {device} x {self.ranks.world}, {s.precision}; "
+            f"model: {events.million(count, trained)} on {device} x {self.ranks.world}, {s.precision}; "
             + (f"resuming {self.saved}" if self.saved else f"steps 0 to {s.max_steps}"),
             step=self.at.step,
             parameters=count,
+            trained=trained,
             world=self.ranks.world,
             settings=plain(s),
         )
@@ -138,7 +139,8 @@ class Trainer:
                 (loss * (self.ranks.world / weight)).backward()
             total += loss.item()
             words = text[1].shape[1]  # as padded: what is computed
-            flops += len(x0) * self.shape.training(x0.shape[1], words)
+            # A frozen weight passes gradients on but has none of its own.
+            flops += len(x0) * self.shape.forward(x0.shape[1], words) * (2 if s.lora_rank else 3)
         norm = self.parallel.clip(s.clip)
         total, self.flops = self.ranks.sum([total, flops])
         skip = not (math.isfinite(norm) and math.isfinite(total))
@@ -276,12 +278,9 @@ class Trainer:
         return {
             **self.at.fields(),
             "settings": plain(self.settings),
+            "origin": asdict(self.origin) if self.origin else None,
             "encoder": asdict(self.data.encoder),
-            "latents": {
-                "kind": self.settings.latents,
-                "keep": self.settings.pixel_keep,
-                "weights": self.data.latents.weights,
-            },
+            "latents": self._latents(),
             "main_bucket": self.data.main_bucket,
             "manifest": {
                 "name": self.manifest.name,
@@ -290,6 +289,10 @@ class Trainer:
                 "root": str(self.manifest.root),
             },
         }
+
+    def _latents(self) -> dict[str, Any]:
+        s = self.settings
+        return {"kind": s.latents, "keep": s.pixel_keep, "weights": self.data.latents.weights}
 
     def _finish(self, what: str) -> dict[str, Any]:
         summary = {

@@ -1,4 +1,4 @@
-"""Pairs within one cell: every row against the leaders before it, in blocks of matrix products."""
+"""Pairs within one cell: rows against the leaders before them, in blocks of matrix products."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ Agree = Callable[[np.ndarray, np.ndarray], np.ndarray]
 BLOCK_ROWS = 512
 LEADER_ROWS = 2_048  # leaders against one block at once: the product stays a few megabytes
 AGREE_PAIRS = 65_536
-ROUNDING = (
-    1e-5  # a cosine from an fp32 product is surer than this; closer to the threshold it is computed again
-)
+WHOLE_ROWS = 2_048  # cells up to this are held as fp32
+ROUNDING = 1e-5  # an fp32 product's cosine is surer than this; closer to the threshold it is computed again
+
+# What a row is in a cell. OLD: covered by another row, and all its pairs with keepers are known. DONE: a keeper whose
+# pairs with all rows but FRESH ones are known. FRESH: no pair is known. FREED: what covered it has gone.
+OLD, DONE, FRESH, FREED = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -50,70 +53,92 @@ class Search:
     def __init__(self, rows: Rows, threshold: float, agree: Agree | None = None) -> None:
         self.rows, self.threshold, self.agree = rows, threshold, agree
 
-    def leaders(self, members: np.ndarray) -> tuple[Pairs, np.ndarray]:
-        """Apply the greedy rule to the rows `members` (ascending) alone.
+    def cell(self, members: np.ndarray, role: np.ndarray | None = None) -> tuple[Pairs, np.ndarray]:
+        """Look for the duplicates of one cell's `members` (ascending), whose roles default to FRESH.
 
-        Returns every pair of a leader (a row no earlier leader covers) with a later member, and the covered rows.
+        In order of rank a FRESH or FREED row leads unless a DONE row or an earlier leader of this cell covers it.
+        Returns every pair of a leader with a later member and of a DONE row with a later FRESH one (cosines as fp64
+        gives them, however rows are blocked), and the FRESH and FREED rows that do not lead.
         """
+        if role is None:
+            role = np.full(len(members), FRESH, dtype=np.uint8)
+        units = _Units(self.rows, members)
+        may_lead = role >= FRESH
+        dropped = np.zeros(len(members), dtype=bool)
         found: list[Pairs] = []
+        fresh = np.flatnonzero(role == FRESH)
+        if len(fresh):
+            for chunk in _chunks(np.flatnonzero(role == DONE), LEADER_ROWS):
+                for block in _chunks(fresh, BLOCK_ROWS):
+                    found.append(self._between(members, chunk, units[chunk], block, units[block]))
+                    dropped[found[-1].right] = True
         leaders: list[np.ndarray] = []
-        covered: list[np.ndarray] = []
-        for start in range(0, len(members), BLOCK_ROWS):
-            block = members[start : start + BLOCK_ROWS]
-            unit = self.rows.take(block)
-            dropped = np.zeros(len(block), dtype=bool)
-            before = np.concatenate(leaders) if leaders else members[:0]
+        for block in _chunks(np.arange(len(members)), BLOCK_ROWS):
+            if not leaders and not may_lead[block].any():
+                continue
+            unit = units[block]
+            before = np.concatenate(leaders) if leaders else block[:0]
             for chunk in _chunks(before, LEADER_ROWS):
-                pairs = self._between(chunk, self.rows.take(chunk), block, unit)
-                dropped[np.searchsorted(block, pairs.right)] = True
-                found.append(pairs)
-            free = ~dropped
-            pairs = self._between(block[free], unit[free], block, unit)
-            found.append(_led(pairs, block, dropped))
-            leaders.append(block[~dropped])
-            covered.append(block[dropped])
-        return Pairs.join(found), np.concatenate(covered) if covered else members[:0]
+                found.append(self._between(members, chunk, units[chunk], block, unit))
+                dropped[found[-1].right] = True
+            free = may_lead[block] & ~dropped[block]
+            pairs = self._between(members, block[free], unit[free], block, unit)
+            found.append(_led(pairs, dropped))
+            leaders.append(block[may_lead[block] & ~dropped[block]])
+        pairs = Pairs.join(found)
+        left, right = members[pairs.left], members[pairs.right]
+        cosine = np.minimum(self.rows.cosine(left, right), 1).astype(np.float32)
+        return Pairs(left, right, cosine), members[may_lead & dropped]
 
-    def later(self, left: np.ndarray, members: np.ndarray) -> Pairs:
-        """Every pair of a row in `left` with a later row in `members`, both ascending."""
-        found = []
-        for chunk in _chunks(left, LEADER_ROWS):
-            unit = self.rows.take(chunk)
-            for block in _chunks(members[np.searchsorted(members, chunk[0]) :], BLOCK_ROWS):
-                found.append(self._between(chunk, unit, block, self.rows.take(block)))
-        return Pairs.join(found)
-
-    def _between(self, left: np.ndarray, a: np.ndarray, right: np.ndarray, b: np.ndarray) -> Pairs:
-        """Pairs of rows `left` (units a) with later rows of `right` (units b), in order of left, then right."""
+    def _between(
+        self, members: np.ndarray, left: np.ndarray, a: np.ndarray, right: np.ndarray, b: np.ndarray
+    ) -> Pairs:
+        """Pairs of places `left` in `members` (units a) with later `right` (units b), in order of left, then right."""
         cosine = a @ b.T
         i, j = np.nonzero(cosine > self.threshold - ROUNDING)
-        pairs = Pairs(left[i], right[j], np.minimum(cosine[i, j], np.float32(1)))
+        pairs = Pairs(left[i], right[j], cosine[i, j])
         pairs = pairs[pairs.left < pairs.right]
         close = np.flatnonzero(pairs.cosine <= self.threshold + ROUNDING)
         if len(close):
             true = np.ones(len(pairs), dtype=bool)
-            true[close] = self.rows.cosine(pairs.left[close], pairs.right[close]) > self.threshold
+            true[close] = (
+                self.rows.cosine(members[pairs.left[close]], members[pairs.right[close]]) > self.threshold
+            )
             pairs = pairs[true]
         if self.agree is not None and len(pairs):
             verdicts = [
-                np.asarray(self.agree(pairs.left[part], pairs.right[part]), dtype=bool)
+                np.asarray(self.agree(members[pairs.left[part]], members[pairs.right[part]]), dtype=bool)
                 for part in _slices(len(pairs), AGREE_PAIRS)
             ]
             pairs = pairs[np.concatenate(verdicts)]
         return pairs
 
 
-def _led(pairs: Pairs, block: np.ndarray, dropped: np.ndarray) -> Pairs:
-    """Walk a block in order of rank: keep the pairs of its new leaders and mark in `dropped` what they cover."""
+class _Units:
+    """Unit rows of a cell by their places in it: an ordinary cell's are converted once."""
+
+    def __init__(self, rows: Rows, members: np.ndarray) -> None:
+        self._rows, self._members = rows, members
+        self._whole = rows.take(members) if len(members) <= WHOLE_ROWS else None
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        if self._whole is None:
+            return self._rows.take(self._members[places])
+        if len(places) and places[-1] - places[0] + 1 == len(places):
+            return self._whole[places[0] : places[-1] + 1]  # a slice is no copy
+        return self._whole[places]
+
+
+def _led(pairs: Pairs, dropped: np.ndarray) -> Pairs:
+    """Walk a block's pairs in order of rank: keep those of its new leaders and mark in `dropped` what these cover."""
     if not len(pairs):
         return pairs
     lefts, starts = np.unique(pairs.left, return_index=True)
     stops = np.append(starts[1:], len(pairs))
-    at, to = np.searchsorted(block, lefts), np.searchsorted(block, pairs.right)
     kept = np.zeros(len(pairs), dtype=bool)
-    for row, start, stop in zip(at.tolist(), starts.tolist(), stops.tolist(), strict=True):
+    for row, start, stop in zip(lefts.tolist(), starts.tolist(), stops.tolist(), strict=True):
         if not dropped[row]:
-            dropped[to[start:stop]] = True
+            dropped[pairs.right[start:stop]] = True
             kept[start:stop] = True
     return pairs[kept]
 
@@ -122,5 +147,5 @@ def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
-def _chunks(ids: np.ndarray, size: int) -> list[np.ndarray]:
-    return [ids[part] for part in _slices(len(ids), size)]
+def _chunks(places: np.ndarray, size: int) -> list[np.ndarray]:
+    return [places[part] for part in _slices(len(places), size)]

@@ -1,26 +1,29 @@
 """Near-duplicate search over embeddings (paper section 2.1, filter 9).
 
 The rule is greedy and global: in order of rank a row is kept unless an earlier keeper duplicates it. The search is
-local: `cells` gathers rows that may be duplicates, `leaders` finds each cell's pairs. A pair matters only if its
+local: `cells` gathers rows that may be duplicates, `Search.cell` finds each cell's pairs. A pair matters only if its
 earlier row is a keeper, so a cell looks no further at rows that one of its own leaders covers; of a million copies
 of one picture only the first is compared with the others. A cell may be wrong about a row, when the leader that
-covers it is itself covered by a row of another cell. Such a row turns up as a keeper in the global order, and its
-later pairs are then fetched, until no such row is left. The result is the one all pairs would give: whether a row
-is kept depends on nothing but the pairs whose earlier row is a keeper, and those are all there.
+covers it is itself covered by a row of another cell. Such a row turns up as a keeper in the global order: it is
+freed, and its cells are searched for it again, until no such row is left. The result is the one all pairs would give:
+whether a row is kept depends on nothing but the pairs whose earlier row is a keeper, and those are all there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from catalog.errors import BadInput
-from lensdata.dedup.cells import cells
-from lensdata.dedup.leaders import Agree, Pairs, Search
+from lensdata.dedup.cells import divide
+from lensdata.dedup.leaders import FREED, Agree, Pairs, Search
 from lensdata.dedup.rows import Rows
 
 __all__ = ["Agree", "near_duplicates"]
 
 EXACT_ROWS = 16_384  # up to here one cell holds all rows and no pair can be missed
+Look = Callable[[np.ndarray], tuple[Pairs, np.ndarray]]
 
 
 def near_duplicates(
@@ -45,28 +48,44 @@ def near_duplicates(
         raise BadInput(f"the cosine threshold must lie between 0 and 1, not at {threshold}")
     rows = Rows(vectors)
     search = Search(rows, threshold, agree)
-    if len(rows) <= EXACT_ROWS:
-        groups = [np.arange(len(rows))]
-    else:
-        groups = cells(rows, threshold)
-    found, covered = [], []
-    for members in groups:
-        pairs, dropped = search.leaders(members)
-        found.append(pairs)
-        covered.append(dropped)
+    cells, _, _ = divide(rows, np.arange(len(rows)), threshold, stop=stop(len(rows)))
+
+    def look(freed: np.ndarray) -> tuple[Pairs, np.ndarray]:
+        found, dropped = [], [cells.members[:0]]
+        for n in cells.holding(freed):
+            pairs, covered = search.cell(cells[n], np.where(freed[cells[n]], FREED, 0))
+            found.append(pairs)
+            dropped.append(covered)
+        return Pairs.join(found), np.concatenate(dropped)
+
+    everything = np.ones(len(rows), dtype=bool)
+    pairs, kept = settle(*look(everything), everything, look)
+    return nearest(pairs, kept)
+
+
+def stop(count: int) -> int:
+    """Nodes of this many rows are not divided further, if there are `count` rows in all."""
+    return count if count <= EXACT_ROWS else 0
+
+
+def settle(pairs: Pairs, dropped: np.ndarray, known: np.ndarray, look: Look) -> tuple[Pairs, np.ndarray]:
+    """Apply the rule to all rows, searching again for the rows it frees; `look(freed)` finds these rows' later pairs,
+    except those of rows it returns as covered.
+
+    `known` (bool [N], changed here) but not `dropped`: rows whose later pairs are all in `pairs`.
+    Returns the pairs whose left row is kept, and which rows are (bool [N]).
+    """
+    known[dropped] = False
     while True:
-        pairs = Pairs.join(found)
-        kept = greedy(len(rows), pairs)
-        more = []
-        for n, members in enumerate(groups):
-            surprises = kept[covered[n]]
-            if surprises.any():
-                more.append(search.later(covered[n][surprises], members))
-                covered[n] = covered[n][~surprises]
-        if not more:
-            break
-        found = [pairs, *more]
-    return _nearest(len(rows), pairs, kept)
+        kept = greedy(len(known), pairs)
+        freed = kept & ~known
+        if not freed.any():
+            return pairs[kept[pairs.left]], kept
+        # The first freed row leads in all its cells, so every round settles one, and usually nearly all.
+        more, dropped = look(freed)
+        known |= freed
+        known[dropped] = False
+        pairs = Pairs.join([pairs, more])
 
 
 def greedy(count: int, pairs: Pairs) -> np.ndarray:
@@ -88,14 +107,15 @@ def greedy(count: int, pairs: Pairs) -> np.ndarray:
     return kept
 
 
-def _nearest(count: int, pairs: Pairs, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give every row that is not kept to the most similar keeper before it, of equals to the first."""
-    keeper = np.arange(count, dtype=np.int64)
-    similarity = np.ones(count, dtype=np.float32)
-    of_keepers = kept[pairs.left]
-    left, right, cosine = pairs.left[of_keepers], pairs.right[of_keepers], pairs.cosine[of_keepers]
-    order = np.lexsort((left, -cosine, right))
-    members, first = np.unique(right[order], return_index=True)
-    keeper[members] = left[order][first]
-    similarity[members] = cosine[order][first]
+def nearest(pairs: Pairs, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give every row that is not kept to the most similar keeper before it, of equals to the first.
+
+    `pairs` are those of keepers. Returns (keeper int64 [N], similarity float32 [N]).
+    """
+    keeper = np.arange(len(kept), dtype=np.int64)
+    similarity = np.ones(len(kept), dtype=np.float32)
+    order = np.lexsort((pairs.left, -pairs.cosine, pairs.right))
+    members, first = np.unique(pairs.right[order], return_index=True)
+    keeper[members] = pairs.left[order][first]
+    similarity[members] = pairs.cosine[order][first]
     return keeper, similarity

@@ -9,7 +9,12 @@ docs/dedup.md says how the constants were chosen.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from lensdata.dedup.gather import Thumbnails
 
 HASH_BITS = 12  # of 64: perceptual hashes of copies differ by no more
 GREATEST = (6.0, 8500.0)  # difference in any one area, of 255
@@ -18,10 +23,11 @@ MOST_PAIRS = 4_096  # compared at once
 
 
 class Pictures:
-    """What is compared: thumbnails uint8 [N, S, S, 3], shorter sides [N], hashes uint64 [N] and which are known."""
+    """What is compared: thumbnails uint8 [N, S, S, 3] (an array, or what reads them when asked for some), shorter
+    sides [N], hashes uint64 [N] and which are known."""
 
     def __init__(
-        self, thumbnails: np.ndarray, sides: np.ndarray, hashes: np.ndarray, known: np.ndarray
+        self, thumbnails: np.ndarray | Thumbnails, sides: np.ndarray, hashes: np.ndarray, known: np.ndarray
     ) -> None:
         self.thumbnails, self.sides, self.hashes, self.known = thumbnails, sides, hashes, known
 

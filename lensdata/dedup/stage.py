@@ -13,13 +13,11 @@ from catalog import parts
 from catalog.console import say
 from catalog.errors import BadInput, LensError
 from catalog.store import Catalog
-from lensdata import score, scorers
+from lensdata import engine, score, scorers
 from lensdata.dedup import gather
-from lensdata.dedup.near import near_duplicates
-from lensdata.dedup.pictures import Pictures
-from lensdata.models import light_ids
+from lensdata.dedup.compare import compare
 
-RULES = "2"  # part of the digest: raise it when the same rows would now be clustered otherwise
+RULES = "3"  # part of the digest: raise it when the same rows would now be clustered otherwise
 MEASURED = ["clarity", "entropy", "luminance"]
 # Two pictures that share all of this and their thumbnail have the same pixels: a variance, an entropy and a mean
 # over every pixel, as fp32, do not coincide by chance.
@@ -45,56 +43,68 @@ class Summary:
 
 
 def dedup(
-    catalog: Catalog, threshold: float = 0.985, tier: str = "light", workers: int | None = None
+    catalog: Catalog,
+    threshold: float = 0.985,
+    tier: str = "light",
+    workers: int | None = None,
+    on: engine.On = "local",
 ) -> Summary | None:
     """Cluster all readable images; None if nothing that decides it has changed since the last time.
 
     Missing embeddings are computed first, and those whose file is damaged once more. An image without a vector is
-    its own keeper, unless its bytes say otherwise. The clusters are replaced in one transaction.
+    its own keeper, unless its bytes say otherwise. Only what is new is compared, with the old and the new (see
+    `compare`). The clusters are replaced in one transaction.
     """
     if not 0 < threshold < 1:
         raise BadInput(f"--threshold is a cosine between 0 and 1, not {threshold}")
-    if tier != "light":
-        raise BadInput(f"there are no {tier!r} models in this version; use --models light")
-    model = scorers.embedding_model(light_ids()["embedding"])
-    _complete(catalog, model, tier, workers, values=False)
-    if _digest(catalog.named("dedup_rows", model=model), model, threshold) == _last_digest(catalog):
+    model = scorers.embedding_model(scorers.chosen(tier, (scorers.EMBEDDING,))[0][scorers.EMBEDDING])
+    folder = catalog.root / "embeddings" / model
+    bad = gather.damaged(folder, catalog.named("dedup_vectors", model=model))
+    for again in (True, False):
+        _forget(catalog, model, bad)
+        if catalog.named("dedup_missing", model=model).item():
+            score.score(catalog, tier, only=(scorers.EMBEDDING,), workers=workers, on=on)
+        try:
+            with catalog.job("dedup"):
+                return _renew(catalog, model, threshold, workers, on)
+        except gather.DamagedParts as error:
+            bad = error.parts
+            if not again:
+                break
+    raise LensError(f"{next(iter(bad.values()))}, though it was computed anew; is the disk failing?")
+
+
+def _renew(
+    catalog: Catalog, model: str, threshold: float, workers: int | None, on: engine.On
+) -> Summary | None:
+    rows = catalog.named("dedup_rows", model=model)
+    if rows.is_empty():
+        raise BadInput("there is no readable image; run `lensdata ingest` first")
+    rows = rows.with_columns(mark=rows.hash_rows(seed=0))
+    key = f"{RULES} {model} {threshold!r}"
+    digest = _digest(rows, key)
+    if digest == _last_digest(catalog):
         return None
-    _complete(catalog, model, tier, workers, values=True)
-    with catalog.job("dedup"):
-        rows = catalog.named("dedup_rows", model=model)
-        if rows.is_empty():
-            raise BadInput("there is no readable image; run `lensdata ingest` first")
-        frame, summary = _cluster(catalog, rows, model, threshold)
-        name = f"dedup-{catalog.version:08d}-{model}-{threshold:g}-{_digest(rows, model, threshold)}"
-        part = parts.write(catalog.root, "dedup", name, frame)
-        catalog.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    frame, summary = _cluster(catalog, rows, model, key, threshold, workers, on)
+    name = f"dedup-{catalog.version:08d}-{model}-{threshold:g}-{digest}"
+    part = parts.write(catalog.root, "dedup", name, frame)
+    catalog.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
     return summary
 
 
-def _complete(catalog: Catalog, model: str, tier: str, workers: int | None, values: bool) -> None:
-    """See to it that every readable image's vector was tried, and that those said to be there are."""
-    folder = catalog.root / "embeddings" / model
-    bad = gather.damaged(folder, catalog.named("dedup_vectors", model=model), values)
+def _forget(catalog: Catalog, model: str, bad: dict[str, str]) -> None:
+    """Drop the vectors of damaged parts (with the reason) from the catalog, so that scoring finds them missing."""
     if bad:
         with catalog.job("dedup"):
             name = f"forget-{catalog.version:08d}-{model}"
             catalog.commit("forget", name, len(bad), [("dedup_forget", {"model": model, "parts": list(bad)})])
         say(f"dedup: {next(iter(bad.values()))} ({len(bad)} damaged); computing these embeddings again")
-    if catalog.named("dedup_missing", model=model).item():
-        score.score(catalog, tier, only=("embedding",), workers=workers)
-    if bad:
-        again = gather.damaged(folder, catalog.named("dedup_vectors", model=model), values)
-        if again:
-            raise LensError(
-                f"{next(iter(again.values()))}, though it was computed anew; is the disk failing?"
-            )
 
 
-def _digest(rows: pl.DataFrame, model: str, threshold: float) -> str:
+def _digest(rows: pl.DataFrame, key: str) -> str:
     """Of everything the clusters depend on, in order of rank."""
-    digest = hashlib.sha256(f"{RULES} {model} {threshold!r} {len(rows)}".encode())
-    digest.update(rows.hash_rows(seed=0).to_numpy().tobytes())
+    digest = hashlib.sha256(f"{key} {len(rows)}".encode())
+    digest.update(rows["mark"].to_numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -108,7 +118,13 @@ def _last_digest(catalog: Catalog) -> str | None:
 
 
 def _cluster(
-    catalog: Catalog, rows: pl.DataFrame, model: str, threshold: float
+    catalog: Catalog,
+    rows: pl.DataFrame,
+    model: str,
+    key: str,
+    threshold: float,
+    workers: int | None,
+    on: engine.On,
 ) -> tuple[pl.DataFrame, Summary]:
     """Rows best keeper first -> one row per image with its keeper."""
     folder = catalog.root / "embeddings" / model
@@ -117,12 +133,7 @@ def _cluster(
     keeper, similarity = ranks.copy(), np.ones(len(rows), dtype=np.float32)
     compared = np.flatnonzero((exact == ranks) & rows["part"].is_not_null().to_numpy())
     if len(compared):
-        chosen = rows[compared]
-        with gather.ranked(folder, chosen) as (vectors, thumbnails):
-            sides = chosen.select(pl.min_horizontal("width", "height")).to_series().to_numpy()
-            known = chosen["phash"].is_not_null().to_numpy()
-            pictures = Pictures(thumbnails, sides, chosen["phash"].fill_null(0).to_numpy(), known)
-            found, cosine = near_duplicates(vectors, threshold, pictures.agree)
+        found, cosine = compare(folder, rows[compared], key, threshold, workers, on)
         keeper[compared], similarity[compared] = compared[found], cosine
 
     shas, ids = rows["sha256"].to_numpy(), rows["image_id"].to_numpy()

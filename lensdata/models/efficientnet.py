@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from catalog.errors import LensError
+from lensdata.models import tensors
 
 if TYPE_CHECKING:
     import torch
@@ -77,19 +78,13 @@ def network(path: Path | None = None) -> torch.nn.Module:
 
 
 def load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
-    """Load a checkpoint into timm's module under its names; LensError names the first tensor that differs."""
+    """Load a checkpoint into timm's module under its names; LensError names the tensors that differ."""
     stages: Any = model.blocks
     blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(stages) for b in range(len(stage))]
     renamed = {_rename(name, blocks): tensor for name, tensor in state.items()}
-    wanted = model.state_dict()
-    for name in sorted(wanted.keys() | renamed.keys()):
-        if name not in renamed:
-            raise LensError(f"{where}: tensor {name} is missing; reinstall {PACKAGE}")
-        if name not in wanted:
-            raise LensError(f"{where}: unexpected tensor {name}; reinstall {PACKAGE}")
-        if wanted[name].shape != renamed[name].shape:
-            shapes = f"{tuple(renamed[name].shape)}, expected {tuple(wanted[name].shape)}"
-            raise LensError(f"{where}: tensor {name} has shape {shapes}; reinstall {PACKAGE}")
+    wrong = tensors.faults(model.state_dict(), renamed)
+    if wrong:
+        raise LensError(f"{where}: {wrong}; reinstall {PACKAGE}")
     model.load_state_dict(renamed)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from catalog.errors import LensError
 from lensdata.models.efficientnet import FEATURE_DIM
+from lensdata.models.tensors import faults
 
 HEADS_PATH = Path(__file__).with_name("light_heads.safetensors")
 HIDDEN = 12
@@ -58,13 +59,9 @@ def load_heads(path: Path = HEADS_PATH) -> dict[str, Head]:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise LensError(f"cannot read the light heads {path} ({error}): reinstall lens-t2i") from error
-    for name in sorted(SHAPES.keys() | tensors.keys()):
-        if name not in tensors:
-            raise LensError(f"{path}: tensor {name} is missing; make the file with scripts/train-light-heads")
-        if name not in SHAPES:
-            raise LensError(f"{path}: unexpected tensor {name}; make the file with scripts/train-light-heads")
-        if tensors[name].shape != SHAPES[name]:
-            raise LensError(f"{path}: tensor {name} has shape {tensors[name].shape}, expected {SHAPES[name]}")
+    wrong = faults(SHAPES, tensors)
+    if wrong:
+        raise LensError(f"{path}: {wrong}; make the file with scripts/train-light-heads")
     wide = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     return {head: Head(*(wide[f"{head}.{layer}"] for layer in LAYERS)) for head in NAMES}
 

@@ -134,6 +134,9 @@ def _about(catalog: Catalog, selection: Selection, facts: Facts) -> Html:
         ("State", f"version {facts.overview['version']:,}, read {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("Selection", join(thresholds, ", ")),
     ]
+    if selection.sources:
+        kinds = [f"{kind} (weight {weight:g})" for kind, weight in selection.sources.items()]
+        lines.append(("Sources", join(kinds, ", ")))
     if selection.where:
         lines.append(("Condition", join([tag("code", selection.where), " (not counted in the funnel)"])))
     return tag("dl", *(join([tag("dt", name), tag("dd", escape(value))]) for name, value in lines))

@@ -2,8 +2,20 @@
 
 from lensdata.shards.builder import Built, build
 from lensdata.shards.diff import diff
-from lensdata.shards.plan import batch_plan, parse_sizes
+from lensdata.shards.plan import batch_plan, parse_sizes, source_plan
+from lensdata.shards.resume import resume, wishes
 from lensdata.shards.takedown import remove
 from lensdata.shards.verifier import verify
 
-__all__ = ["Built", "batch_plan", "build", "diff", "parse_sizes", "remove", "verify"]
+__all__ = [
+    "Built",
+    "batch_plan",
+    "build",
+    "diff",
+    "parse_sizes",
+    "remove",
+    "resume",
+    "source_plan",
+    "verify",
+    "wishes",
+]

@@ -7,34 +7,29 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import polars as pl
 
-from catalog import locate, manifest, parts
+from catalog import manifest, parts
 from catalog.console import Progress
 from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest
 from catalog.store import Catalog
 from lensdata import engine
-from lensdata.shards.tar import TarWriter
+from lensdata.shards.writer import INDEX, extension, write_shard
 
 SHARD_SAMPLES = 1_000
 SHARD_BYTES = 256 * 2**20
+Plan = Iterator[tuple[str, pl.DataFrame]]  # shards in order: name, rows of the manifest
+DROPPED = "dropped.jsonl"
 UNDER_WAY = "build.json"  # which manifest the folder is being filled from
-INDEX = ".index"
-EXTENSIONS = {"jpeg": "jpg"}  # by format; the others keep their name
-INDEX_SCHEMA = {
-    "image_id": pl.Int64,
-    "offset": pl.Int64,
-    "length": pl.Int64,
-    "ext": pl.String,
-    "error": pl.String,
-}
+COLUMNS = ["image_id", "sha256", "bucket", "shard", "offset", "length", "ext", "source", "caption", "brief"]
 
 
 @dataclass(frozen=True)
@@ -57,30 +52,36 @@ def build(
     shard_samples: int = SHARD_SAMPLES,
     shard_bytes: int = SHARD_BYTES,
     workers: int | None = None,
+    on: engine.On = "local",
+    verify_bytes: bool = False,
 ) -> Built:
     """Write the samples of the manifest `chosen` to the folder `out`.
 
     Each shard holds one bucket and format, at most `shard_samples` samples and about `shard_bytes` bytes of images.
     A shard appears under its name when it is whole and on the disk, so a killed build goes on where it stopped.
     A sample whose bytes are gone or have changed is left out and listed with its reason in `dropped.jsonl`. With
-    `virtual` only the manifest is written, over the original files.
+    `virtual` only the manifest is written, over the original files. Whether bytes have changed is told by their
+    file's size and time (see lensdata.identity), or with `verify_bytes` by hashing all of them.
 
-    Raises BadInput if `out` holds something else.
+    Memory does not grow with the number of samples. Raises BadInput if `out` holds something else.
     """
     wanted = {"fingerprint": chosen.fingerprint, "virtual": virtual}
     if not virtual:
         wanted |= {"shard_samples": shard_samples, "shard_bytes": shard_bytes}
     with catalog.job("build-shards"), _claim(out):
-        finished = _prepare(out, wanted)
+        finished = _prepare(out, wanted, chosen.name)
         if finished is not None:
-            return _built(finished, reused=True)
+            return built(finished, reused=True)
         if virtual:
-            manifest.write(out, {**chosen.info, "build": wanted}, chosen.samples)
+            manifest.write(out, {**chosen.info, "build": wanted}, chosen.batches())
             _clear(out)
-            return _built(manifest.load(out))
-        plan = _plan(chosen.samples, shard_samples, shard_bytes)
-        _write_shards(out, plan, len(chosen.samples), workers)
-        return _built(_finish(catalog, out, chosen, plan, wanted))
+            return built(manifest.load(out))
+
+        def plan() -> Plan:
+            return _plan(chosen.batches(), shard_samples, shard_bytes)
+
+        _write_shards(out, plan(), chosen.info["samples"], workers, on, verify_bytes)
+        return built(_finish(catalog, out, chosen, plan, wanted))
 
 
 @contextmanager
@@ -102,7 +103,7 @@ def _claim(out: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
+def _prepare(out: Path, wanted: dict[str, Any], name: str) -> Manifest | None:
     """Make `out` ours; the finished manifest if it holds exactly what is wanted already."""
     if (out / "manifest.json").is_file():
         found = manifest.load(out)
@@ -114,148 +115,121 @@ def _prepare(out: Path, wanted: dict[str, Any]) -> Manifest | None:
         )
     mark = out / UNDER_WAY
     if mark.is_file():
-        if json.loads(mark.read_text()) != wanted:
+        if {**json.loads(mark.read_text()), "manifest": name} != {**wanted, "manifest": name}:
             raise BadInput(
-                f"{out} holds the unfinished shards of another selection; delete it or name another folder"
+                f"{out} holds the unfinished shards of another selection; finish them as they were begun with "
+                "--resume, or delete it, or name another folder"
             )
         _sweep(out)
     elif any(not path.name.endswith(parts.TEMPORARY) for path in out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no shards of ours; name a new folder with --out")
     else:
-        parts.write_bytes(mark, json.dumps(wanted).encode())
+        parts.write_bytes(mark, json.dumps({**wanted, "manifest": name}).encode())
     return None
 
 
-def _plan(samples: pl.DataFrame, most: int, most_bytes: int) -> list[tuple[str, pl.DataFrame]]:
+def _plan(samples: Iterable[pl.DataFrame], most: int, most_bytes: int) -> Plan:
     """(shard name, its rows) in order: a shard is closed when the next sample would overfill it.
 
     A shard holds one format besides one bucket, since readers such as `datasets` take the members of its first
-    samples for those of all.
+    samples for those of all. `samples` come in order of bucket and format.
     """
-    found = []
-    for (bucket, form), rows in samples.group_by("bucket", "format", maintain_order=True):
-        stem = f"{bucket}-{EXTENSIONS.get(form, form)}"
-        start, size, number = 0, 0, 0
-        lengths = rows["length"].to_list()
-        for at, length in enumerate(lengths):
-            if at > start and (at - start == most or size + length > most_bytes):
-                found.append((f"{stem}-{number:06d}.tar", rows[start:at]))
-                start, size, number = at, 0, number + 1
-            size += length
-        found.append((f"{stem}-{number:06d}.tar", rows[start:]))
-    return found
+    kept: list[pl.DataFrame] = []  # of the shard that is being filled
+    filling: tuple[Any, ...] = ()
+    number = count = size = 0
+    for frame in samples:
+        for kind, rows in frame.group_by("bucket", "format", maintain_order=True):
+            if kept and kind != filling:
+                yield _shard_name(filling, number), pl.concat(kept)
+                kept, number, count, size = [], 0, 0, 0
+            filling, start = kind, 0
+            for at, length in enumerate(rows["length"].to_list()):
+                if count and (count == most or size + length > most_bytes):
+                    yield _shard_name(filling, number), pl.concat([*kept, rows[start:at]])
+                    kept, number, count, size, start = [], number + 1, 0, 0, at
+                count, size = count + 1, size + length
+            kept.append(rows[start:])
+    if kept:
+        yield _shard_name(filling, number), pl.concat(kept)
 
 
-def _write_shards(out: Path, plan: list[tuple[str, pl.DataFrame]], total: int, workers: int | None) -> None:
+def _shard_name(kind: tuple[Any, ...], number: int) -> str:
+    bucket, form = kind
+    return f"{bucket}-{extension(form)}-{number:06d}.tar"
+
+
+def _write_shards(
+    out: Path, plan: Plan, total: int, workers: int | None, on: engine.On, verify_bytes: bool
+) -> None:
     (out / INDEX).mkdir(exist_ok=True)
+    settings = {"out": out, "verify_bytes": verify_bytes}
 
     def tasks() -> Iterator[engine.Task]:
         for name, rows in plan:
             if (out / name).is_file():  # renamed into place after its index, so both are whole
                 bar.advance(len(rows))
             else:
-                yield engine.Task(name, list(rows.iter_rows(named=True)), {"out": out})
+                yield engine.Task(name, list(rows.iter_rows(named=True)), settings)
 
     with Progress(total, "build-shards", "samples") as bar:
-        for task, _ in engine.run(_write_shard, tasks(), workers):
+        for task, _ in engine.run(write_shard, tasks(), workers, on=on):
             bar.advance(len(task.items))
 
 
-def _write_shard(task: engine.Task, watch: engine.Watch) -> None:
-    """Worker: one shard and its index."""
-    out: Path = task.settings["out"]
-    rows = []
-    with parts.atomic(out / task.part_id) as file:
-        hashing = _Hashing(file)
-        tar = TarWriter(hashing)  # type: ignore[arg-type]
-        for index, row in enumerate(task.items):
-            entry: dict[str, Any] = {"image_id": row["image_id"], "offset": tar.offset}
-            if index in task.poison:
-                entry["error"] = ": ".join(task.poison[index])
-            else:
-                with watch.item(index):
-                    entry |= _add_sample(tar, row)
-            rows.append(entry | {"length": tar.offset - entry["offset"]})
-        size = tar.finish()
-        frame = pl.DataFrame(rows, schema=INDEX_SCHEMA, orient="row")
-        with parts.atomic(out / INDEX / f"{task.part_id}.parquet") as index_file:
-            frame.write_parquet(index_file)
-        note = {"bytes": size, "sha256": hashing.digest.hexdigest()}
-        parts.write_bytes(out / INDEX / f"{task.part_id}.json", json.dumps(note).encode())
-
-
-class _Hashing:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return self._file.write(data)
-
-
-def _add_sample(tar: TarWriter, row: dict[str, Any]) -> dict[str, Any]:
-    """Append one sample's members, or say why not."""
-    try:
-        image = locate.read(row["uri"], row["offset"], row["length"])
-    except (LensError, OSError) as error:
-        return {"error": str(error)}
-    if hashlib.sha256(image).hexdigest() != row["sha256"]:
-        return {"error": f"{row['uri']} has changed since it was ingested"}
-    ext = EXTENSIONS.get(row["format"], row["format"])
-    key = f"{row['image_id']:012d}"
-    tar.add(f"{key}.{ext}", image)
-    tar.add(f"{key}.txt", row["caption"].encode())
-    tar.add(f"{key}.json", json.dumps(manifest.sample_meta(row), sort_keys=True, ensure_ascii=False).encode())
-    return {"ext": ext}
-
-
 def _finish(
-    catalog: Catalog,
-    out: Path,
-    chosen: Manifest,
-    plan: list[tuple[str, pl.DataFrame]],
-    wanted: dict[str, Any],
+    catalog: Catalog, out: Path, chosen: Manifest, plan: Callable[[], Plan], wanted: dict[str, Any]
 ) -> Manifest:
     """Gather the indexes into samples.parquet and manifest.json, then remove the scaffolding.
 
     The catalog learns of the shards before manifest.json appears, so a finished folder is always on record.
     """
-    shards, kept, dropped = [], [], []
-    for name, rows in plan:
-        index = pl.read_parquet(out / INDEX / f"{name}.parquet")
-        note = json.loads((out / INDEX / f"{name}.json").read_text())
-        good = index.filter(pl.col("error").is_null()).with_columns(
-            shard=pl.lit(name), bucket=pl.lit(rows["bucket"][0])
-        )
-        shards.append({"name": name, "bucket": rows["bucket"][0], "samples": len(good), **note})
-        texts = rows.select("image_id", "sha256", "caption", "brief")
-        columns = ["image_id", "sha256", "bucket", "shard", "offset", "length", "ext", "caption", "brief"]
-        kept.append(good.join(texts, on="image_id", how="left", maintain_order="left").select(columns))
-        dropped.append(index.filter(pl.col("error").is_not_null()).select("image_id", reason="error"))
-    samples, lost = pl.concat(kept), pl.concat(dropped)
-    if samples.is_empty():
+    shards: list[dict[str, Any]] = []
+    sources: Counter[str] = Counter()
+    lost, reason = 0, ""
+    with parts.atomic(out / DROPPED) as dropped:
+        for name, rows in plan():
+            index = pl.read_parquet(out / INDEX / f"{name}.parquet")
+            note = json.loads((out / INDEX / f"{name}.json").read_text())
+            failed = index.filter(pl.col("error").is_not_null()).select("image_id", reason="error")
+            if len(failed):
+                failed.write_ndjson(dropped)
+                lost, reason = lost + len(failed), reason or failed["reason"][0]
+            good = rows.join(failed, on="image_id", how="anti")
+            sources.update(manifest.source_counts(good))
+            shards.append({"name": name, "bucket": rows["bucket"][0], "samples": len(good), **note})
+    if not lost:
+        (out / DROPPED).unlink()
+    samples = sum(shard["samples"] for shard in shards)
+    if not samples:
         raise LensError(
-            f"none of the {len(lost)} selected images could be read ({lost['reason'][0]}); are the files still there?"
+            f"none of the {lost} selected images could be read ({reason}); are the files still there?"
         )
-    if len(lost):
-        with parts.atomic(out / "dropped.jsonl") as file:
-            lost.write_ndjson(file)
+    buckets: Counter[str] = Counter()
+    for shard in shards:
+        buckets[shard["bucket"]] += shard["samples"]
     info = {
         **chosen.info,
         "virtual": False,
-        "samples": len(samples),
-        "dropped": len(lost),
-        "buckets": manifest.bucket_counts(samples),
+        "samples": samples,
+        "dropped": lost,
+        "buckets": manifest.bucket_rows(buckets),
+        "sources": dict.fromkeys(chosen.info.get("sources", {}), 0) | dict(sorted(sources.items())),
         "shards": shards,
         "build": wanted,
     }
     _record(catalog, chosen.name, shards)
-    manifest.write(out, info, samples)
+    manifest.write(out, info, _places(out, plan()))
     _clear(out)
     return manifest.load(out)
+
+
+def _places(out: Path, plan: Plan) -> Iterator[pl.DataFrame]:
+    """The rows of samples.parquet, shard by shard."""
+    for name, rows in plan:
+        index = pl.read_parquet(out / INDEX / f"{name}.parquet").filter(pl.col("error").is_null())
+        good = index.with_columns(shard=pl.lit(name), bucket=pl.lit(rows["bucket"][0]))
+        texts = rows.select("image_id", "sha256", "source", "caption", "brief")
+        yield good.join(texts, on="image_id", how="left", maintain_order="left").select(COLUMNS)
 
 
 def _record(catalog: Catalog, name: str, shards: list[dict[str, Any]]) -> None:
@@ -277,7 +251,8 @@ def _sweep(out: Path) -> None:
         leftover.unlink()
 
 
-def _built(found: Manifest, reused: bool = False) -> Built:
+def built(found: Manifest, reused: bool = False) -> Built:
+    """What the finished folder of `found` holds."""
     size = sum(shard["bytes"] for shard in found.info["shards"])
     return Built(
         found, found.info["samples"], len(found.info["shards"]), size, found.info.get("dropped", 0), reused

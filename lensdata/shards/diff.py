@@ -17,14 +17,13 @@ def diff(old: Manifest, new: Manifest) -> dict[str, Any]:
         what: both.filter(pl.col(what) != pl.col(f"{what}_new"))["image_id"].sort().to_list()
         for what in ("caption", "bucket", "sha256")
     }
+    before, after = ({**found.info["parameters"], "mixture": found.mixture} for found in (old, new))
     return {
         "added": right.join(left, on="image_id", how="anti")["image_id"].sort().to_list(),
         "removed": left.join(right, on="image_id", how="anti")["image_id"].sort().to_list(),
         **changed,
         "same": len(both) - len(set().union(*changed.values())),
         "parameters": {
-            name: [old.info["parameters"].get(name), value]
-            for name, value in new.info["parameters"].items()
-            if old.info["parameters"].get(name) != value
+            name: [before.get(name), value] for name, value in after.items() if before.get(name) != value
         },
     }

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from catalog import manifest, parts
+from catalog import mixture as mixtures
 from catalog.console import say
 from catalog.errors import BadInput
 from catalog.manifest import Manifest
@@ -94,12 +95,16 @@ def _without(catalog: Catalog, old: Manifest, gone: set[int], parent: Path | Non
             shards.append(shard)
             kept.append(rows)
     samples = pl.concat(kept) if kept else old.samples.filter(~pl.col("image_id").is_in(list(gone)))
+    sources = manifest.source_counts(samples)
+    mixture = mixtures.in_force(old.mixture, sources)
     info = {
-        **old.info,
+        **{name: value for name, value in old.info.items() if name != "mixture"},
         "name": name,
-        "fingerprint": manifest.fingerprint_of(samples),
+        "fingerprint": manifest.fingerprint_of(samples, mixture),
         "samples": len(samples),
         "buckets": manifest.bucket_counts(samples),
+        "sources": sources,
+        **({"mixture": mixture} if mixture else {}),
         "shards": shards,
         "removed": sorted({*old.info.get("removed", []), *lost["image_id"]}),
         "samples_file": f"samples-r{number}.parquet",

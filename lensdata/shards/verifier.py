@@ -1,4 +1,5 @@
-"""Check shards against their manifest: sizes, checksums, every sample where the index says, nothing else."""
+"""Check shards against their manifest: sizes, checksums, every sample where the index says, nothing else; and every
+image against the sha256 that the catalog knows it by."""
 
 from __future__ import annotations
 
@@ -55,12 +56,20 @@ def _verify_shard(path: Path, shard: dict, rows: pl.DataFrame) -> Iterator[str]:
             digest.update(data)
     if digest.hexdigest() != shard["sha256"]:
         yield f"{name}: its sha256 is not the manifest's"
+    images = {
+        f"{image_id:012d}.{ext}": sha256
+        for image_id, ext, sha256 in rows.select("image_id", "ext", "sha256").iter_rows()
+    }
     keys: dict[str, int] = {}
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 key = member.name.partition(".")[0]
                 keys.setdefault(key, member.offset)
+                if wanted := images.get(member.name):
+                    content = tar.extractfile(member)
+                    if content is None or hashlib.sha256(content.read()).hexdigest() != wanted:
+                        yield f"{name}: {member.name} is not the image that was selected"
     except (tarfile.TarError, OSError) as error:
         yield f"{name}: breaks off after {len(keys)} samples ({error})"
     expected = {

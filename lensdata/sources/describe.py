@@ -20,6 +20,9 @@ def describe(item: Item) -> dict[str, Any]:
     """The columns of `images` that the item itself decides. Whatever is wrong with it becomes its status: a single
     item raises nothing."""
     try:
+        if item.failed:
+            status, reason = item.failed
+            return _text(item) | {"status": status, "status_reason": clean(reason)}
         return _text(item) | _image(item)
     except MemoryError:
         return {"status": pixels.TOO_LARGE, "status_reason": "not enough memory to read it"}
@@ -77,6 +80,8 @@ def _text(item: Item) -> dict[str, Any]:
             found["alt_text"] = _sidecar(item.text).decode("utf-8-sig").strip() or found.get("alt_text")
         except (ValueError, LensError) as error:
             problems.append(f"sidecar .txt: {error}")
+    if url := found.get("url"):
+        found["url"] = locate.without_login(url)
     for column, text in found.items():
         if text and (mended := clean(text).replace("\0", "").strip()) != text:
             found[column] = mended or None

@@ -6,11 +6,12 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from catalog.store import DATABASE
 from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
+from lensdata.sources.place import Facts, Place
 from lensdata.sources.survey import Survey
 from lensdata.sources.tables import TABLE_SUFFIXES
 from lensdata.sources.tars import list_tar
@@ -18,7 +19,6 @@ from lensdata.sources.tars import list_tar
 TEXT_SUFFIXES = (".txt", ".json")
 COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
 OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')
-Facts = tuple[int, int]  # size in bytes, mtime in ns
 
 
 def list_folder(root: Path, survey: Survey) -> Iterator[Item]:
@@ -28,17 +28,29 @@ def list_folder(root: Path, survey: Survey) -> Iterator[Item]:
     folder that Lens itself wrote (shards, a catalog) is no source, unless shards are what `root` names. All that is
     passed over is counted in `survey`; nothing raises.
     """
-    under_way = [_list_one(str(root), survey, named=True)]  # a stack: folders may nest deeper than calls may
+    yield from walk(str(root), lambda folder, named: _list_one(folder, survey, named), Path, survey)
+
+
+def walk(
+    root: str,
+    list_one: Callable[[str, bool], Iterator[Item | str]],
+    place: Callable[[str], Place],
+    survey: Survey,
+) -> Iterator[Item]:
+    """The items of `root` and of the folders and tars below it, in order; `list_one(folder, whether it is the root)`
+    lists one folder as `arrange` does. Once all is listed, `survey` has it among its roots."""
+    under_way = [list_one(root, True)]  # a stack: folders may nest deeper than calls may
     while under_way:
         found = next(under_way[-1], None)
         if found is None:
             under_way.pop()
         elif isinstance(found, Item):
             yield found
-        elif found.lower().endswith(".tar"):
-            yield from list_tar(Path(found), survey)
+        elif not found.endswith("/"):
+            yield from list_tar(place(found), survey)
         else:
-            under_way.append(_list_one(found.removesuffix("/"), survey))
+            under_way.append(list_one(found.removesuffix("/"), False))
+    survey.roots.append(root)
 
 
 def written_by_lens(folder: Path) -> str | None:
@@ -59,7 +71,7 @@ def written_by_lens(folder: Path) -> str | None:
     return None
 
 
-def _list_one(folder: str, survey: Survey, named: bool = False) -> Iterator[Item | str]:
+def _list_one(folder: str, survey: Survey, named: bool) -> Iterator[Item | str]:
     """In order of their names: an image as an Item, a tar as its path, a folder as its path with a final slash."""
     ours = written_by_lens(Path(folder))
     if ours == "catalogs" or (ours == "shards" and not named):
@@ -67,12 +79,23 @@ def _list_one(folder: str, survey: Survey, named: bool = False) -> Iterator[Item
         return
     files: dict[str, Facts] = {}
     folders: set[str] = set()
+    empty = True
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                empty = False
                 _sort(entry, files, folders, survey)
     except OSError as error:
-        survey.note(f"folders that cannot be read ({error.strerror})", folder)
+        survey.unread(f"folders that cannot be read ({error.strerror})", folder)
+    else:
+        if empty:  # a disk that is not mounted looks like this
+            survey.unlisted.append(folder)
+    yield from arrange(folder, files, folders, survey)
+
+
+def arrange(folder: str, files: dict[str, Facts], folders: set[str], survey: Survey) -> Iterator[Item | str]:
+    """The files and folders of one folder (a path or URL) in order of their names, as `list_folder` goes through
+    them: an image with its sidecars as an Item, a tar as its path, a folder as its path with a final slash."""
     used: set[str] = set()
     for name in sorted(files.keys() | folders):
         suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for every file costs more than the rest)

@@ -17,11 +17,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import parts, pixels
+from catalog import locate, parts, pixels
 from catalog.console import say
 from lensdata.shards.tar import TarWriter
-from lensdata.sources import tables
+from lensdata.sources import place, tables
 from lensdata.sources.item import IMAGE_SUFFIXES, Item
+from lensdata.sources.place import Place
 from lensdata.sources.survey import Survey
 from lensdata.sources.tables import Columns
 from lensdata.sources.tars import BLOCK, list_tar
@@ -34,22 +35,17 @@ URI_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def list_table(path: Path, columns: Columns, imported: Path, survey: Survey) -> Iterator[Item]:
+def list_table(path: Place, columns: Columns, imported: Path, survey: Survey) -> Iterator[Item]:
     """The images of a table in the order of its rows, those with bytes first; `imported` is where tars are kept.
 
     Raises BadInput as `check` does, and for a table that proves damaged.
     """
     key = hashlib.sha256(json.dumps([str(path), columns.image, columns.text]).encode()).hexdigest()[:8]
-    folder = imported / f"{''.join(c if c.isalnum() else '-' for c in path.stem)[:40]}-{key}"
+    folder = imported / f"{''.join(c if c.isalnum() else '-' for c in place.stem(path))[:40]}-{key}"
     _import(path, columns, folder)
     for tar in sorted(folder.glob("*.tar")):
-        with tar.open("rb") as file:
-            emptied = not any(file.read(BLOCK))
-        if emptied:  # the table has fewer images than before: what stood here is gone
-            survey.tars[str(tar)] = (tar.stat().st_size, tar.stat().st_mtime_ns)
-        else:
-            yield from list_tar(tar, survey)
-    mtime = path.stat().st_mtime_ns
+        yield from list_kept(tar, survey)
+    mtime = place.facts(path)[1]
     for batch in pq.ParquetFile(folder / URIS).iter_batches():
         for row in batch.to_pylist():
             if row["uri"]:
@@ -58,24 +54,43 @@ def list_table(path: Path, columns: Columns, imported: Path, survey: Survey) -> 
                 survey.note("rows of tables without an image", f"{path}, row {row['row']}")
 
 
-def _uri_item(table: Path, row: dict[str, Any], mtime: int) -> Item:
+def list_kept(tar: Path, survey: Survey) -> Iterator[Item]:
+    """The images of a tar that was written here; an empty one tells that what stood there is gone."""
+    with tar.open("rb") as file:
+        emptied = not any(file.read(BLOCK))
+    if emptied:
+        survey.tars[str(tar)] = place.facts(tar)
+    else:
+        yield from list_tar(tar, survey)
+
+
+def _uri_item(table: Place, row: dict[str, Any], mtime: int) -> Item:
     """A relative path is meant from the table's folder. Of a remote file neither size nor time is known beforehand,
     so the table's time stands for it."""
     uri = row["uri"].removeprefix("file://")
     given = {name: row[name] for name in ("alt_text", "url", "licence")}
+    if f"://{locate.HIDDEN}" in uri:
+        return Item(
+            uri, 0, None, given=given, file_mtime_ns=mtime, failed=(pixels.MISSING, "a URL with a login")
+        )
     if "://" in uri:
         return Item(uri, 0, None, given=given, file_mtime_ns=mtime)
-    base = table if table.is_dir() else table.parent
+    if isinstance(table, str):
+        if not uri.startswith("/"):
+            return Item(f"{table.rpartition('/')[0]}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
+        base = Path("/")
+    else:
+        base = table if table.is_dir() else table.parent
     with suppress(OSError, ValueError):
         found = (base / uri).stat()
         return Item(str(base / uri), 0, found.st_size, None, None, found.st_size, found.st_mtime_ns, given)
     return Item(str(base / uri), 0, None, given=given, file_mtime_ns=mtime)
 
 
-def _import(path: Path, columns: Columns, folder: Path) -> None:
+def _import(path: Place, columns: Columns, folder: Path) -> None:
     """Fill `folder` from the table unless it holds just that; source.json comes last, so a killed import is redone."""
     files = tables.files(path)
-    facts = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    facts = [place.facts(file) for file in files]
     wanted = {
         "source": str(path), "image_column": columns.image, "text_column": columns.text,
         "files": [[str(file), *fact] for file, fact in zip(files, facts, strict=True)],
@@ -96,7 +111,7 @@ def _import(path: Path, columns: Columns, folder: Path) -> None:
             with parts.atomic(folder / f"{written:06d}.tar") as tar_file:
                 tar = TarWriter(tar_file)
                 while image is not None and tar.offset < TAR_BYTES:
-                    _add(tar, image, path)
+                    add(tar, image, path)
                     image = next(images, None)
                 tar.finish()
             written += 1
@@ -106,7 +121,7 @@ def _import(path: Path, columns: Columns, folder: Path) -> None:
     parts.write_bytes(mark, json.dumps(wanted, indent=1).encode())
 
 
-def _with_bytes(files: list[Path], columns: Columns, uris: pq.ParquetWriter) -> Iterator[dict[str, Any]]:
+def _with_bytes(files: list[Place], columns: Columns, uris: pq.ParquetWriter) -> Iterator[dict[str, Any]]:
     """The rows that hold bytes; the others go to `uris`."""
     number = 0
     for file in files:
@@ -118,12 +133,14 @@ def _with_bytes(files: list[Path], columns: Columns, uris: pq.ParquetWriter) -> 
                 if row["data"]:
                     yield row
                 else:
+                    row |= {"uri": _shown(row["uri"]), "url": _shown(row["url"])}
                     apart.append({name: row[name] for name in URI_SCHEMA.names})
             if apart:
                 uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
 
 
-def _add(tar: TarWriter, row: dict[str, Any], source: Path) -> None:
+def add(tar: TarWriter, row: dict[str, Any], source: object) -> None:
+    """One row as the members of a sample: data (bytes), row (its number, the key), alt_text, uri, url, licence."""
     form = pixels.probe(row["data"]).format
     suffix = (
         f".{form}" if f".{form}" in IMAGE_SUFFIXES else ".jpg"
@@ -132,6 +149,10 @@ def _add(tar: TarWriter, row: dict[str, Any], source: Path) -> None:
     tar.add(key + suffix.replace(".jpeg", ".jpg"), row["data"])
     if row["alt_text"]:
         tar.add(f"{key}.txt", row["alt_text"].encode())
-    origin = {"imported_from": str(source), "row": row["row"], "path": row["uri"], "url": row["url"],
-              "licence": row["licence"]}  # fmt: skip
+    origin = {"imported_from": str(source), "row": row["row"], "path": _shown(row["uri"]),
+              "url": _shown(row["url"]), "licence": row["licence"]}  # fmt: skip
     tar.add(f"{key}.json", json.dumps({k: v for k, v in origin.items() if v is not None}).encode())
+
+
+def _shown(url: str | None) -> str | None:
+    return url and locate.without_login(url)

@@ -18,7 +18,8 @@ class Item:
     `text` and `json` are the ranges of the sidecars, or None. `file_size` (bytes) and `file_mtime_ns` tell whether
     anything has changed since the last ingest: of a tar they are the tar's own; of a plain file the sum of its size
     and its sidecars', and the latest of their times. `length` is None where only reading tells it. `given` holds
-    alt_text, url and licence where the source itself gives them.
+    alt_text, url and licence where the source itself gives them. `failed` is the (status, reason) of an image that
+    the source already knows it cannot have; `was` the uri under which an earlier listing gave it as failed.
     """
 
     uri: str
@@ -29,3 +30,5 @@ class Item:
     file_size: int = 0
     file_mtime_ns: int = 0
     given: dict[str, str | None] | None = None
+    failed: tuple[str, str] | None = None
+    was: str | None = None

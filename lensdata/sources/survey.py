@@ -5,16 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lensdata.sources.place import printable
+
 
 @dataclass
 class Survey:
-    """What was passed over, counted by kind with one example each, and which tars were listed.
+    """What was passed over, counted by kind with one example each, and what was listed.
 
-    `tars` maps the uri of every tar that could be opened to its (size in bytes, mtime in ns).
+    `tars` maps the uri of every tar that could be opened to its (size in bytes, mtime in ns). `roots` are the folders
+    and prefixes that were listed to their end, `unlisted` what of them (folders, tars) could not be.
     """
 
     passed_over: dict[str, tuple[int, str]] = field(default_factory=dict)
     tars: dict[str, tuple[int, int]] = field(default_factory=dict)
+    roots: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+
+    def unread(self, kind: str, folder: str) -> None:
+        """Count a folder that could not be listed: what is known below it is not taken for gone."""
+        self.note(kind, folder)
+        self.unlisted.append(folder)
 
     def note(self, kind: str, example: str | Path) -> None:
         """Count one thing of `kind`; the first of a kind becomes its example."""
@@ -27,11 +37,3 @@ class Survey:
             f"{kind}: {count} (such as {printable(example)})"
             for kind, (count, example) in self.passed_over.items()
         ]
-
-
-def printable(text: str) -> str:
-    """`text` on one line, with \\x.. for bytes that are not UTF-8 and for control characters."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
-        for char in text
-    )

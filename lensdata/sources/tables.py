@@ -16,6 +16,8 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from catalog.errors import BadInput
+from lensdata.sources import place
+from lensdata.sources.place import Place
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather")
 BATCH_ROWS = 64
@@ -28,35 +30,36 @@ GUESSES = {"alt_text": ("text", "caption"), "url": ("url",), "licence": ("licenc
 class Columns:
     """Which columns of a table hold the image (bytes, a path or URL, or a Hugging Face image) and its text.
 
-    `text` None takes `text` or `caption`, whichever there is.
+    `text` None takes `text` or `caption`, whichever there is. A `url` makes a table a list of URLs to download.
     """
 
     image: str = "image"
     text: str | None = None
+    url: str | None = None
 
 
 DEFAULTS = Columns()
 
 
-def is_table(path: Path) -> bool:
+def is_table(path: Place) -> bool:
     """Whether `path` is a table by its suffix, or a folder that `datasets` saved."""
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         return (path / "dataset_dict.json").is_file() or (
             (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
         )
-    return path.suffix.lower() in TABLE_SUFFIXES
+    return place.suffix(path) in TABLE_SUFFIXES
 
 
-def check(path: Path, columns: Columns) -> None:
+def check(path: Place, columns: Columns) -> None:
     """Raise BadInput if the table cannot be read, is empty or lacks a column."""
     filled = [next(rows(file, columns), None) for file in files(path)]  # every file's columns are checked
     if not any(filled):
         raise BadInput(f"{path} is a table without rows")
 
 
-def files(path: Path) -> list[Path]:
+def files(path: Place) -> list[Place]:
     """The Arrow files of a saved dataset (of all its splits, in order), or the one file `path` is."""
-    if not path.is_dir():
+    if isinstance(path, str) or not path.is_dir():
         return [path]
     try:
         if (path / "dataset_dict.json").is_file():
@@ -70,12 +73,12 @@ def files(path: Path) -> list[Path]:
         ) from None
 
 
-def rows(file: Path, columns: Columns) -> Iterator[list[dict[str, Any]]]:
+def rows(file: Place, columns: Columns) -> Iterator[list[dict[str, Any]]]:
     """Batches of rows with data (bytes or None), uri, alt_text, url and licence. Opens, and checks, at once."""
     try:
-        schema, batches = _open(file)
+        schema, batches = opened(file)
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{file} cannot be read as a table: {' '.join(str(error).split())}") from None
+        raise _unreadable(file, error) from None
     named = {"image": _column(file, schema, columns.image, "--image-column")}
     _check_type(file, schema.field(columns.image))
     for key, guesses in GUESSES.items():
@@ -93,7 +96,24 @@ def rows(file: Path, columns: Columns) -> Iterator[list[dict[str, Any]]]:
     return _readrows(file, batches(sorted(set(named.values()))), named)
 
 
-def _readrows(file: Path, batches: Any, named: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
+def schema(file: Place) -> pa.Schema:
+    """The columns of a table. Raises BadInput if it is none."""
+    try:
+        return opened(file)[0]
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(file, error) from None
+
+
+def is_text(field: pa.Field) -> bool:
+    """Whether a column holds strings."""
+    return _is(field, TEXT_TYPES)
+
+
+def _unreadable(file: Place, error: Exception) -> BadInput:
+    return BadInput(f"{file} cannot be read as a table: {' '.join(str(error).split())}")
+
+
+def _readrows(file: Place, batches: Any, named: dict[str, str]) -> Iterator[list[dict[str, Any]]]:
     try:
         for whole in batches:
             for start in range(0, whole.num_rows, BATCH_ROWS):
@@ -112,12 +132,12 @@ def _row(value: dict[str, Any]) -> dict[str, Any]:
     return {"data": data, "uri": uri} | {key: value.get(key) for key in GUESSES}
 
 
-def _open(file: Path) -> tuple[pa.Schema, Callable[[list[str]], Iterator[pa.RecordBatch]]]:
+def opened(file: Place) -> tuple[pa.Schema, Callable[[list[str]], Iterator[pa.RecordBatch]]]:
     """The schema of a table, and how to go through the batches of some of its columns."""
-    if file.suffix.lower() == ".parquet":
-        table = pq.ParquetFile(file)
+    if place.suffix(file) == ".parquet":
+        table = pq.ParquetFile(file if isinstance(file, Path) else place.open_binary(file))
         return table.schema_arrow, lambda names: table.iter_batches(BATCH_ROWS, columns=names)
-    source = pa.memory_map(str(file))
+    source = pa.memory_map(str(file)) if isinstance(file, Path) else pa.PythonFile(place.open_binary(file))
     try:
         reader = pa.ipc.open_file(source)
         numbers = range(reader.num_record_batches)
@@ -128,13 +148,13 @@ def _open(file: Path) -> tuple[pa.Schema, Callable[[list[str]], Iterator[pa.Reco
         return stream.schema, lambda names: (batch.select(names) for batch in stream)
 
 
-def _column(file: Path, schema: pa.Schema, name: str, option: str) -> str:
+def _column(file: Place, schema: pa.Schema, name: str, option: str) -> str:
     if schema.names.count(name) == 1:
         return name
     raise BadInput(f"{file} has no column {name!r}; it has {', '.join(schema.names)}: name one with {option}")
 
 
-def _check_type(file: Path, field: pa.Field) -> None:
+def _check_type(file: Place, field: pa.Field) -> None:
     kind = field.type
     if pa.types.is_struct(kind) and {kind.field(n).name for n in range(kind.num_fields)} & {"bytes", "path"}:
         return

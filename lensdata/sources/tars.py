@@ -9,12 +9,12 @@ An extension that the sample has already begins a new sample.
 
 from __future__ import annotations
 
-import os
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
+from lensdata.sources import place
 from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
+from lensdata.sources.place import Facts, Place
 from lensdata.sources.survey import Survey
 
 BLOCK = tarfile.BLOCKSIZE
@@ -28,10 +28,10 @@ COMPRESSIONS = {
 Members = dict[str, Range]
 
 
-def refusal(path: Path) -> str | None:
+def refusal(path: Place) -> str | None:
     """Why the file `path` cannot be read as a tar ("is empty", ...), or None if it can."""
     try:
-        with path.open("rb") as file:
+        with place.open_binary(path) as file:
             start = file.read(BLOCK)
             if not start:
                 return "is empty"
@@ -42,25 +42,27 @@ def refusal(path: Path) -> str | None:
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 return None if tar.next() else "is a tar without a member"
     except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
+        return f"cannot be read ({place.reason(error)})"
     except Exception as error:  # tarfile raises all kinds on what is no tar
         return f"is not a tar ({error})"
 
 
-def list_tar(path: Path, survey: Survey) -> Iterator[Item]:
+def list_tar(path: Place, survey: Survey) -> Iterator[Item]:
     """The images of a tar, as ranges of it: nothing is extracted, so a member's name can lead nowhere.
 
     A tar may have been cut, possibly between two members, where reading it shows no error: what is there is listed
     and the cut is noted in `survey`, as is everything passed over. Nothing raises.
     """
     try:
-        facts = path.stat()
+        facts = place.facts(path)
     except OSError as error:
-        survey.note("tars that cannot be read", f"{path}, {error.strerror}")
+        survey.note("tars that cannot be read", f"{path}, {place.reason(error)}")
+        survey.unlisted.append(str(path))
         return
-    survey.tars[str(path)] = (facts.st_size, facts.st_mtime_ns)
+    survey.tars[str(path)] = facts
     if reason := refusal(path):
         survey.note("files named .tar that are passed over", f"{path}, which {reason}")
+        survey.unlisted.append(str(path))
         return
     key: str | None = None
     members: Members = {}
@@ -82,11 +84,11 @@ def list_tar(path: Path, survey: Survey) -> Iterator[Item]:
     yield from _sample(str(path), facts, key, members, survey)
 
 
-def _members(path: Path, survey: Survey) -> Iterator[tarfile.TarInfo]:
+def _members(path: Place, survey: Survey) -> Iterator[tarfile.TarInfo]:
     """The regular files of a tar, up to its end or to where it breaks off."""
     end, last = 0, "nothing"
     try:
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with place.open_binary(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # it would keep them all
                 if tar.offset <= end or not 0 <= member.size <= MAX_MEMBER_BYTES:
@@ -109,9 +111,7 @@ def _members(path: Path, survey: Survey) -> Iterator[tarfile.TarInfo]:
         survey.note("tars that break off; what stands before is kept", f"{path} after {last}: {error}")
 
 
-def _sample(
-    uri: str, facts: os.stat_result, key: str | None, members: Members, survey: Survey
-) -> Iterator[Item]:
+def _sample(uri: str, facts: Facts, key: str | None, members: Members, survey: Survey) -> Iterator[Item]:
     pictures = [e for e in members if f".{e.rpartition('.')[2]}" in IMAGE_SUFFIXES]
     plain = [e for e in pictures if "." not in e]
     used = set()
@@ -123,9 +123,7 @@ def _sample(
         )
         used |= {extension, text, fields}
         _, offset, length = members[extension]
-        yield Item(
-            uri, offset, length, members.get(text), members.get(fields), facts.st_size, facts.st_mtime_ns
-        )
+        yield Item(uri, offset, length, members.get(text), members.get(fields), *facts)
     for extension in members.keys() - used:
         if extension in pictures:
             kind = "further pictures of samples in tars (masks?) passed over"

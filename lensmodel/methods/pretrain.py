@@ -46,8 +46,9 @@ class Pretrain:
     def optimizer(self, model: torch.nn.Module) -> torch.optim.Optimizer:
         """AdamW; weight decay on matrices only (biases and norm gains have no reason to shrink)."""
         s = self.settings
-        matrices = [p for p in model.parameters() if p.ndim >= 2]
-        vectors = [p for p in model.parameters() if p.ndim < 2]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        matrices = [p for p in trained if p.ndim >= 2]
+        vectors = [p for p in trained if p.ndim < 2]
         groups = [
             {"params": matrices, "weight_decay": s.weight_decay},
             {"params": vectors, "weight_decay": 0.0},

@@ -29,10 +29,32 @@ def load(
 
     Raises BadInput, one line, for a missing or damaged file and for a missing, extra or misshapen tensor.
     """
-    folder = Path(path)
-    if not (folder / "config.json").is_file() and (folder / "transformer" / "config.json").is_file():
-        folder = folder / "transformer"
-    config = _json(folder / "config.json")
+    model, where = _fitting(Path(path))
+    state: dict[str, torch.Tensor] = {}
+    for file in sorted({file for file, _ in where.values()}):
+        with safe_open(file, framework="pt", device=str(device)) as shard:
+            for name in shard.keys():  # noqa: SIM118 - the handle is not a dict
+                tensor = shard.get_tensor(name)
+                state[name] = tensor if dtype is None else tensor.to(dtype)
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def check(path: Path) -> dict[str, Any]:
+    """The whole configuration of the model in a folder. Raises BadInput as `load` does; no weight is read."""
+    return dict(_fitting(path)[0].config)
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of the model that `path` means: itself, or its `transformer` if that is a pipeline's folder."""
+    pipeline = not (path / "config.json").is_file() and (path / "transformer" / "config.json").is_file()
+    return path / "transformer" if pipeline else path
+
+
+def _fitting(path: Path) -> tuple[LensTransformer, dict[str, tuple[Path, tuple[int, ...]]]]:
+    """The model on the meta device, and where each of its tensors is."""
+    folder = folder_of(path)
+    config = json_object(folder / "config.json")
     known = {
         k: p.default for k, p in inspect.signature(LensTransformer.__init__).parameters.items() if k != "self"
     }
@@ -48,16 +70,8 @@ def load(
 
     where = _locate(folder)
     want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    _compare(folder, want, {name: shape for name, (_, shape) in where.items()})
-
-    state: dict[str, torch.Tensor] = {}
-    for file in sorted({file for file, _ in where.values()}):
-        with safe_open(file, framework="pt", device=str(device)) as shard:
-            for name in shard.keys():  # noqa: SIM118 - the handle is not a dict
-                tensor = shard.get_tensor(name)
-                state[name] = tensor if dtype is None else tensor.to(dtype)
-    model.load_state_dict(state, assign=True)
-    return model.eval()
+    compare(folder, want, {name: shape for name, (_, shape) in where.items()})
+    return model, where
 
 
 def _is_like(value: Any, default: Any) -> bool:
@@ -71,7 +85,8 @@ def _is_like(value: Any, default: Any) -> bool:
     return type(value) is type(default)
 
 
-def _json(file: Path) -> dict:
+def json_object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model's folder. Raises BadInput if there is none."""
     if not file.is_file():
         raise BadInput(f"{file} does not exist: not a diffusers-style model folder")
     try:
@@ -86,7 +101,7 @@ def _json(file: Path) -> dict:
 def _locate(folder: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
     """Tensor name -> (file, shape), from the files' headers alone."""
     if (folder / _INDEX).is_file():
-        index = _json(folder / _INDEX).get("weight_map")
+        index = json_object(folder / _INDEX).get("weight_map")
         if not isinstance(index, dict):
             raise BadInput(f"{folder / _INDEX} has no weight_map")
         files = sorted({folder / str(file) for file in index.values()})
@@ -109,7 +124,8 @@ def _locate(folder: Path) -> dict[str, tuple[Path, tuple[int, ...]]]:
     return found
 
 
-def _compare(folder: Path, want: dict[str, tuple], got: dict[str, tuple]) -> None:
+def compare(where: Path, want: dict[str, tuple], got: dict[str, tuple]) -> None:
+    """Raise BadInput that names the first tensor which is missing, extra or of another shape than wanted."""
     problems = [f"tensor {name} is missing" for name in want if name not in got]
     problems += [f"tensor {name} is not part of the model" for name in got if name not in want]
     problems += [
@@ -119,4 +135,4 @@ def _compare(folder: Path, want: dict[str, tuple], got: dict[str, tuple]) -> Non
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise BadInput(f"{folder}: {problems[0]}{more}")
+        raise BadInput(f"{where}: {problems[0]}{more}")

@@ -1,44 +1,44 @@
 #!/usr/bin/env python3
 """Shards: `lensdata build-shards` against webdataset's ShardWriter and `cat` over the same images, in one run.
 
-Run it by hand: python scripts/bench/build_shards.py [--images 4000] [--kilobytes 200]
-All three read the same files and write to the same disk; each is timed with a warm page cache, in turn, three times.
+Run it by hand: python scripts/bench/build_shards.py [--images 10000] [--kilobytes 200] [--workers 1,2]
+All read the same files and write to the same disk; each is timed with a warm page cache, in turn, three times, its
+processes' start and the flush to the disk included. The limits say what the machine allows: one core's sha256 (every
+byte of a shard is hashed once; the checksum of a tar cannot be split among cores), and reading and writing alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import polars as pl
-from PIL import Image
 
 import catalog
 from catalog import manifest, parts
-from lensdata import score
-from lensdata.bucket import bucket
-from lensdata.caption import caption, from_source
-from lensdata.ingest import ingest
 from lensdata.shards import build
 
-ROUNDS = 3
+# What only prepares the images is imported where it is used: the spawned workers import this file, too.
 
 
 def make_images(folder: Path, count: int, kilobytes: int) -> None:
     """JPEGs of 512x512 that differ in a trailing comment, which no reader minds."""
+    from PIL import Image
+
     rng = np.random.default_rng(0)
     side = 512
     small = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).resize(
@@ -56,6 +56,11 @@ def make_images(folder: Path, count: int, kilobytes: int) -> None:
 
 def prepare(root: Path, images: Path) -> manifest.Manifest:
     """A catalog in which every image passes."""
+    from lensdata import score
+    from lensdata.bucket import bucket
+    from lensdata.caption import caption, from_source
+    from lensdata.ingest import ingest
+
     opened = catalog.open(root)
     ingest(opened, [images])
     ids = opened.sql("SELECT image_id FROM images")["image_id"]
@@ -84,21 +89,64 @@ def prepare(root: Path, images: Path) -> manifest.Manifest:
     return opened.select(dedup=False).manifest("bench")
 
 
-def timed(work: Callable[[], None]) -> float:
-    """Seconds of wall time, the writes flushed to the disk included."""
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time, the writes flushed to the disk included, and of CPU time, that of children included."""
     os.sync()
-    start = time.monotonic()
+    start, before = time.monotonic(), os.times()
     work()
     os.sync()
-    return time.monotonic() - start
+    after = os.times()
+    return time.monotonic() - start, sum(after[:4]) - sum(before[:4])
+
+
+def cat(paths: list[str], target: Path) -> None:
+    """What `cat FILES > target` does, through xargs, which splits a command line that grows too long."""
+    with target.open("wb") as file:
+        subprocess.run(["xargs", "cat"], input="\n".join(paths).encode(), stdout=file, check=True)
+
+
+def shard_writer(rows: list[dict], target: Path) -> None:
+    """The same samples through webdataset.ShardWriter."""
+    import webdataset
+
+    target.mkdir()
+    with webdataset.ShardWriter(str(target / "%06d.tar"), maxcount=1000, maxsize=2**28, verbose=0) as out:
+        for row in rows:
+            meta = json.dumps(manifest.sample_meta(row))
+            image = Path(row["uri"]).read_bytes()
+            key = f"{row['image_id']:012d}"
+            out.write({"__key__": key, "jpg": image, "txt": row["caption"], "json": meta.encode()})
+
+
+def copy(paths: list[str], target: Path, hashing: bool) -> None:
+    """The least of a build in one thread: read, write, and with `hashing` one sha256 over all."""
+    digest = hashlib.sha256()
+    with target.open("wb") as file:
+        for path in paths:
+            data = Path(path).read_bytes()
+            file.write(data)
+            if hashing:
+                digest.update(data)
+
+
+def sha256_rate(megabytes: int = 512) -> float:
+    """MB a second of one core over blocks that fit its cache."""
+    block = bytes(2**20)
+    digest, start = hashlib.sha256(), time.process_time()
+    for _ in range(megabytes):
+        digest.update(block)
+    return megabytes * 2**20 / 1e6 / (time.process_time() - start)
 
 
 def main() -> None:
-    """Time the three and print the ratios."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--images", type=int, default=4000)
+    """Time all, print MB a second and the ratios."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--images", type=int, default=10_000)
     options.add_argument("--kilobytes", type=int, default=200)
-    options.add_argument("--workers", type=int, default=1)
+    options.add_argument("--workers", default="1,2", help="numbers of workers to time  [%(default)s]")
+    options.add_argument("--rounds", type=int, default=3)
     args = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,50 +154,39 @@ def main() -> None:
         chosen = prepare(folder / "catalog", folder / "images")
         opened = catalog.open(folder / "catalog")
         rows = list(chosen.samples.iter_rows(named=True))
-
-        def lens() -> None:
-            build(opened, chosen, folder / "lens", workers=args.workers)
-
-        def library() -> None:
-            import webdataset  # not above: it brings torch, which the spawned workers would import, too
-
-            (folder / "wds").mkdir()
-            with webdataset.ShardWriter(
-                str(folder / "wds" / "%06d.tar"), maxcount=1000, maxsize=2**28, verbose=0
-            ) as out:
-                for row in rows:
-                    meta = json.dumps(manifest.sample_meta(row))
-                    image = Path(row["uri"]).read_bytes()
-                    key = f"{row['image_id']:012d}"
-                    out.write({"__key__": key, "jpg": image, "txt": row["caption"], "json": meta.encode()})
-
-        def cat() -> None:
-            with (folder / "cat").open("wb") as file:
-                subprocess.run(
-                    ["xargs", "cat"],
-                    input="\n".join(r["uri"] for r in rows).encode(),
-                    stdout=file,
-                    check=True,
-                )
-
+        paths = [row["uri"] for row in rows]
+        out = folder / "out"
+        counts = [int(number) for number in args.workers.split(",")]
+        contenders: dict[str, Callable[[], object]] = {
+            f"lens, {number} worker(s)": partial(build, opened, chosen, out, workers=number)
+            for number in counts
+        }
+        contenders["lens, 1, --verify-bytes"] = partial(
+            build, opened, chosen, out, workers=1, verify_bytes=True
+        )
+        contenders["webdataset"] = partial(shard_writer, rows, out)
+        contenders["cat"] = partial(cat, paths, out)
+        contenders["limit: read, write"] = partial(copy, paths, out, False)
+        contenders["limit: read, hash, write"] = partial(copy, paths, out, True)
         importlib.import_module("webdataset")  # its import is not what is timed
-        times: dict[str, list[float]] = {"lens": [], "webdataset": [], "cat": []}
-        for _ in range(ROUNDS):
-            for label, work, out in (
-                ("lens", lens, "lens"),
-                ("webdataset", library, "wds"),
-                ("cat", cat, "cat"),
-            ):
+        times: dict[str, list[tuple[float, float]]] = {label: [] for label in contenders}
+        for _ in range(args.rounds):
+            for label, work in contenders.items():
                 times[label].append(timed(work))
-                target = folder / out
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
+                shutil.rmtree(out) if out.is_dir() else out.unlink()
         size = sum(row["length"] for row in rows) / 1e6
-        print(f"{len(rows)} images, {size:.0f} MB, {args.workers} worker(s), median of {ROUNDS} rounds")
-        middle = {label: statistics.median(values) for label, values in times.items()}
-        for label, seconds in middle.items():
-            print(f"{label:11} {size / seconds:8.0f} MB/s")
-        print(f"lens / webdataset = {middle['webdataset'] / middle['lens']:.2f}")
-        print(f"lens / cat        = {middle['cat'] / middle['lens']:.2f}")
+        print(f"{len(rows)} images, {size:.0f} MB, {os.cpu_count()} cores, best of {args.rounds} rounds")
+        print(f"{'':25} {'MB/s':>8} {'MB/CPU-s':>8}")
+        wall = {label: size / min(seconds for seconds, _ in values) for label, values in times.items()}
+        cpu = {label: size / min(seconds for _, seconds in values) for label, values in times.items()}
+        for label in contenders:
+            print(f"{label:25} {wall[label]:8.0f} {cpu[label]:8.0f}")
+        print(f"{'limit: sha256, one core':25} {'':8} {sha256_rate():8.0f}")
+        for label in contenders:
+            if label.startswith("lens"):
+                for peer in ("webdataset", "cat"):
+                    ratio, of_cpu = wall[label] / wall[peer], cpu[label] / cpu[peer]
+                    print(f"{label} / {peer} = {ratio:.2f} of wall time, {of_cpu:.2f} of CPU time")
 
 
 if __name__ == "__main__":

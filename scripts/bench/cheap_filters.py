@@ -1,15 +1,22 @@
-"""How much of the speed of a bare scaled decode is left after our rules and all cheap filters.
+"""How much of the speed of a bare scaled decode is left after our rules and all cheap filters, first in the loop of a
+worker, then from `lensdata score` as users run it: parts written and committed, processes started.
 
-    python scripts/bench/cheap_filters.py [--images 100] [--size 1024x768]
+    python scripts/bench/cheap_filters.py [--images 100] [--size 1024x768] [--stage 5000] [--cleanvision PYTHON]
 
-One core, CPU time, contenders interleaved: compare the ratios, not the rates, between machines.
+CPU time, children's included, contenders interleaved: compare the ratios, not the rates, between machines. With
+`--cleanvision`, an interpreter that has it, its blurry, low-information, dark, light and duplicate checks run over the
+same files.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run from a checkout without installing
@@ -19,8 +26,18 @@ import numpy as np
 import simplejpeg
 from _timing import interleaved, report
 
+import catalog
 from catalog import locate, pixels
 from lensdata.filters import WORKING_SIDE, cheap
+from lensdata.ingest import ingest
+from lensdata.score import CHEAP, score
+
+CLEANVISION = """
+import sys
+from cleanvision import Imagelab
+checks = ("blurry", "low_information", "dark", "light", "exact_duplicates", "near_duplicates")
+Imagelab(data_path=sys.argv[1], verbose=False).find_issues({name: {} for name in checks}, n_jobs=1, verbose=False)
+"""
 
 
 def photographs(count: int, width: int, height: int) -> list[bytes]:
@@ -92,6 +109,53 @@ def header(path: str) -> object:
     return pixels.probe(locate.read(path))
 
 
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU seconds of `work`, of this process and of the children that have ended."""
+    before = os.times()
+    work()
+    return sum(os.times()[:4]) - sum(before[:4])
+
+
+def write(folder: Path, count: int, size: tuple[int, int]) -> list[str]:
+    """`count` files, all different: the photographs repeat, with a trailing comment that no decoder minds."""
+    folder.mkdir()
+    kinds = photographs(min(count, 200), *size)
+    paths = []
+    for number in range(count):
+        path = folder / f"{number:06d}.jpg"
+        path.write_bytes(kinds[number % len(kinds)] + str(number).encode())
+        paths.append(str(path))
+    return paths
+
+
+def stage(folder: Path, paths: list[str], peer: str | None, rounds: int) -> None:
+    """The whole of `score --only clarity,entropy,luminance`, one worker, against the limit over the same files."""
+    ingest(catalog.open(folder / "ingested"), [Path(paths[0]).parent], workers=1)
+    seconds: dict[str, list[float]] = {"limit": [], "score": []}
+    for _ in range(rounds):
+        seconds["limit"].append(cpu_seconds(lambda: [inline_limit(path) for path in paths]))
+        copy = shutil.copytree(folder / "ingested", folder / "scored")
+        opened = catalog.open(copy)
+        seconds["score"].append(cpu_seconds(lambda: score(opened, only=CHEAP, workers=1)))  # noqa: B023
+        done = opened.sql("SELECT count(*) FROM scores WHERE luminance IS NOT NULL").item()
+        assert done == len(paths), f"{done} of {len(paths)} images scored"
+        shutil.rmtree(copy)
+    if peer:
+        line = [peer, "-c", CLEANVISION, str(Path(paths[0]).parent)]
+        seconds["cleanvision"] = [
+            cpu_seconds(
+                lambda: subprocess.run(line, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
+        ]
+    rates = {name: len(paths) / min(taken) for name, taken in seconds.items()}
+    print(
+        f"\n`score --only {','.join(CHEAP)}` on {len(paths)} images, one worker, all CPU time, best of {rounds}"
+    )
+    report(rates, [("score", "limit")] + ([("score", "cleanvision")] if peer else []), "images/CPU-s")
+    if not peer:
+        print("cleanvision: not timed; name an interpreter that has it with --cleanvision")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -99,16 +163,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--size", default="1024x768", help="width x height of the JPEGs")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--stage", type=int, default=5000, help="images for the whole stage; 0 skips it")
+    parser.add_argument("--cleanvision", metavar="PYTHON", help="an interpreter that has cleanvision")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     cv2.setNumThreads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for number, jpeg in enumerate(photographs(options.images, width, height)):
-            path = Path(folder) / f"{number:04d}.jpg"
-            path.write_bytes(jpeg)
-            paths.append(str(path))
-        contenders = {
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = write(folder / "few", options.images, (width, height))
+        contenders: dict[str, Callable[[str], object]] = {
             "full decode": full_decode,
             "half decode": half_decode,
             "inline limit": inline_limit,
@@ -116,8 +179,11 @@ def main() -> None:
             "lens header": header,
         }
         rates = interleaved(contenders, paths, options.rounds)
-    print(f"{options.images} JPEGs of {width}x{height}, one core, median of {options.rounds} rounds")
-    report(rates, [("lens", "inline limit"), ("lens", "half decode"), ("lens", "full decode")])
+        print(f"{options.images} JPEGs of {width}x{height}, one core, median of {options.rounds} rounds")
+        report(rates, [("lens", "inline limit"), ("lens", "half decode"), ("lens", "full decode")])
+        if options.stage:
+            many = write(folder / "many", options.stage, (width, height))
+            stage(folder, many, options.cleanvision, min(options.rounds, 3))
 
 
 if __name__ == "__main__":

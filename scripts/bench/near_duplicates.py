@@ -1,11 +1,13 @@
 """Recall, cost and memory of the near-duplicate search on planted pairs, beside exact brute force.
 
-    python scripts/bench/near_duplicates.py [--million] [--noise 0.7] [--halves] [--heavy]
+    python scripts/bench/near_duplicates.py [--million] [--noise 0.7] [--halves]
 
 N rows x 768: a mixture of 2,000 topics (unit centre plus noise of the given length), of which 5% are copies of
 earlier rows, their cosine uniform in 0.9855 to 0.999. Each size runs in a process of its own, for its peak memory:
 that of the rows and the search, not of the interpreter. Brute force (all pairs i < j in blocks of products) is timed
-on a slice of rows and extrapolated to all of them.
+on a slice of rows and extrapolated to all of them. At the end, 100,000 copies of one row.
+
+scripts/bench/dedup_again.py measures the command, and what it costs to add to a catalog.
 """
 
 from __future__ import annotations
@@ -124,11 +126,7 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="also 1,000,000 rows (3 GB, minutes)")
     parser.add_argument("--noise", type=float, default=0.7, help="length of a row's part outside its topic")
     parser.add_argument("--halves", action="store_true", help="rows in a memory-mapped file of fp16")
-    parser.add_argument("--heavy", action="store_true", help="100,000 copies of one row instead")
     options = parser.parse_args()
-    if options.heavy:
-        heavy()
-        return
     before: tuple[int, float] | None = None
     for count in (30_000, 100_000, 1_000_000) if options.million else (30_000, 100_000):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -147,6 +145,7 @@ def main() -> None:
             exponent = math.log(result["seconds"] / before[1]) / math.log(count / before[0])
             print(f"           CPU time grows as N^{exponent:.2f} from {before[0]:,}")
         before = count, result["seconds"]
+    heavy()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ alone, and the peak memory of a step in a process of its own.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -113,7 +112,9 @@ def speeds(bf16: bool, rounds: int) -> None:
     rate = {name: operations[name] / statistics.median(values) for name, values in taken.items()}
     print(f"{'bf16' if bf16 else 'fp32'}, one thread, median of {rounds} rounds")
     for name in MODELS:
-        print(f"{name}: {operations[name] / 1e9:.0f} GFLOP a step, {rate[name] / rate['product']:.3f} of the peak")
+        print(
+            f"{name}: {operations[name] / 1e9:.0f} GFLOP a step, {rate[name] / rate['product']:.3f} of the peak"
+        )
     print(f"lens / qwen = {rate['lens'] / rate['qwen']:.3f}")
 
 
@@ -145,15 +146,20 @@ def optimiser(rounds: int) -> None:
 
 
 def peak_memory(name: str, bf16: bool) -> None:
-    """For a process of its own: print the growth of the peak over a step, in bytes."""
+    """For a process of its own: print the peak of a second step, weights and gradients included, in bytes."""
     model, step = MODELS[name](bf16)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step().backward()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    model.zero_grad(set_to_none=True)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    step().backward()
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) * 1024)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="only this one")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory-of", choices=list(MODELS), help=argparse.SUPPRESS)
@@ -169,7 +175,9 @@ def main() -> None:
         for name in MODELS:
             command = [sys.executable, __file__, "--precision", precision, "--memory-of", name]
             grown[name] = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        print(f"peak memory of a step: lens {grown['lens'] / 2**20:.0f} MiB, qwen {grown['qwen'] / 2**20:.0f} MiB")
+        print(
+            f"peak memory of a step: lens {grown['lens'] / 2**20:.0f} MiB, qwen {grown['qwen'] / 2**20:.0f} MiB"
+        )
     optimiser(options.rounds)
 
 

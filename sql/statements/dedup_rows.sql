@@ -1,9 +1,10 @@
 -- What deduplication needs, best keeper first: the largest image, then the best aesthetic score, then the oldest id.
 -- Models repeat a score to about 1e-6, not to the bit: so copies tie, and the oldest stays.
+-- Everything that decides about a row or its rank is a column, so that a row whose columns stay need not be looked at.
 -- An image without a vector (part and row NULL) is compared by its bytes alone.
 SELECT
     i.image_id, i.sha256, i.width, i.height, s.phash, s.clarity, s.entropy, s.luminance,
-    s.clarity_scorer, s.entropy_scorer, s.luminance_scorer, e.part, e.row
+    s.clarity_scorer, s.entropy_scorer, s.luminance_scorer, round(s.aesthetic, 3) AS aesthetic, e.part, e.row
 FROM images i
 LEFT JOIN embeddings e ON e.image_id = i.image_id AND e.model = $model AND e.row >= 0
 LEFT JOIN scores s ON s.image_id = i.image_id

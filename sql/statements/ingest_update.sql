@@ -2,6 +2,7 @@
 MERGE INTO images AS i
 USING (SELECT * FROM read_parquet($part) WHERE change <> 'new') AS p ON i.image_id = p.image_id
 WHEN MATCHED AND p.change = 'bytes' THEN UPDATE SET
+    uri = p.uri, byte_offset = p.byte_offset,  -- others than before where a failed URL could be downloaded after all
     sha256 = p.sha256, byte_length = p.byte_length, format = p.format, width = p.width, height = p.height,
     frames = p.frames, status = p.status, status_reason = p.status_reason, alt_text = p.alt_text,
     alt_error = p.alt_error, licence = p.licence, url = p.url, ingested_at = now()::TIMESTAMP,

@@ -1,6 +1,8 @@
--- A part carries every metric; one whose state is NULL was not asked for and leaves the column as it is.
+-- Images that were scored before: see score_part_new.sql for the others. A part carries every metric; one whose state
+-- is NULL was not asked for and leaves the column as it is. Ids beyond the last one in the table need not be looked for.
 MERGE INTO scores AS s
-USING read_parquet($part) AS p ON s.image_id = p.image_id
+USING (FROM read_parquet($part) WHERE image_id <= (SELECT max(image_id) FROM scores)) AS p
+ON s.image_id = p.image_id
 WHEN MATCHED THEN UPDATE SET
     nsfw = CASE WHEN p.nsfw_state IS NULL THEN s.nsfw ELSE p.nsfw END,
     nsfw_state = CASE WHEN p.nsfw_state IS NULL THEN s.nsfw_state ELSE p.nsfw_state END,
@@ -27,14 +29,3 @@ WHEN MATCHED THEN UPDATE SET
     luminance_error = CASE WHEN p.luminance_state IS NULL THEN s.luminance_error ELSE p.luminance_error END,
     luminance_scorer = CASE WHEN p.luminance_state IS NULL THEN s.luminance_scorer ELSE p.luminance_scorer END,
     phash = coalesce(p.phash, s.phash)
-WHEN NOT MATCHED THEN INSERT (
-    image_id, nsfw, nsfw_state, nsfw_error, nsfw_scorer, aesthetic, aesthetic_state, aesthetic_error, 
-aesthetic_scorer, watermark, watermark_state, watermark_error, watermark_scorer, clarity, clarity_state, 
-clarity_error, clarity_scorer, entropy, entropy_state, entropy_error, entropy_scorer, luminance, 
-luminance_state, luminance_error, luminance_scorer, phash
-) VALUES (
-    p.image_id, p.nsfw, p.nsfw_state, p.nsfw_error, p.nsfw_scorer, p.aesthetic, p.aesthetic_state, 
-p.aesthetic_error, p.aesthetic_scorer, p.watermark, p.watermark_state, p.watermark_error, p.watermark_scorer, 
-p.clarity, p.clarity_state, p.clarity_error, p.clarity_scorer, p.entropy, p.entropy_state, p.entropy_error, 
-p.entropy_scorer, p.luminance, p.luminance_state, p.luminance_error, p.luminance_scorer, p.phash
-)

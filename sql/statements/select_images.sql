@@ -1,18 +1,26 @@
 -- Images that pass every rule of `judged` and the condition of the caller, which stands in the braces. Every rule must
 -- hold, so one that was not measured drops the image. Of each cluster of duplicates one image is taken among those
 -- that pass: its keeper if it does, else the best.
+WITH passing AS NOT MATERIALIZED (
+    FROM judged(
+        $min_area, $max_nsfw, $min_aesthetic, $max_watermark, $min_clarity, $min_entropy, $min_luminance, $max_luminance,
+        false, $captions, sources := $sources
+    )
+    WHERE passes_others AND (NOT $dedup OR cluster_id IS NOT NULL)
+        AND ({where}
+        )
+),
+one_each AS (
+    FROM passing WHERE NOT $dedup OR members = 1
+    UNION ALL
+    FROM passing WHERE $dedup AND members IS DISTINCT FROM 1
+    QUALIFY image_id = first_value(image_id) OVER (
+        PARTITION BY cluster_id ORDER BY is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id
+    )
+)
 SELECT
     image_id, sha256, source, uri, byte_offset, byte_length, format, width, height,
     nsfw, aesthetic, watermark, clarity, entropy, luminance, caption, dense, brief, alt,
-    base, aspect, bucket_width, bucket_height
-FROM judged(
-    $min_area, $max_nsfw, $min_aesthetic, $max_watermark, $min_clarity, $min_entropy, $min_luminance, $max_luminance,
-    false, $captions
-)
-WHERE passes_others AND (NOT $dedup OR cluster_id IS NOT NULL)
-    AND ({where}
-    )
-QUALIFY NOT $dedup OR image_id = first_value(image_id) OVER (
-    PARTITION BY cluster_id ORDER BY is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id
-)
+    base, aspect, bucket_width, bucket_height, file_size, file_mtime_ns
+FROM one_each
 ORDER BY image_id

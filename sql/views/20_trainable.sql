@@ -14,10 +14,10 @@ SELECT
     i.image_id, i.sha256, i.source, i.uri, i.byte_offset, i.byte_length, i.format, i.frames, i.status,
     i.width, i.height, i.width::BIGINT * i.height AS area,
     s.nsfw, s.aesthetic, s.watermark, s.clarity, s.entropy, s.luminance,
-    k.keeper_id, k.keeper_id = i.image_id AS is_keeper, k.cluster_id, k.similarity,
+    k.keeper_id, k.keeper_id = i.image_id AS is_keeper, k.cluster_id, k.similarity, k.members,
     c.dense, c.brief, c.alt,
     b.base, b.aspect, b.width AS bucket_width, b.height AS bucket_height,
-    i.licence, i.url
+    i.licence, i.url, i.file_size, i.file_mtime_ns
 FROM images i
 LEFT JOIN scores s USING (image_id)
 LEFT JOIN clusters k USING (image_id)

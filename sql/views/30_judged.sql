@@ -1,10 +1,11 @@
 -- Every rule of a selection with its verdict for every image, at thresholds of the caller's choice; a NULL
--- threshold switches its rule off, and `styles` lists the caption styles that may serve, best first. TRUE keeps,
--- FALSE drops, NULL means not measured yet (which drops, too). The rules stand in the paper's order of filters
--- (section 2.1), then deduplication, then what training needs besides: a caption and a bucket.
+-- threshold switches its rule off, and `styles` lists the caption styles that may serve, best first; `sources`
+-- lists the kinds of source to judge, all if NULL. TRUE keeps, FALSE drops, NULL means not measured yet (which drops,
+-- too). The rules stand in the paper's order of filters (section 2.1), then deduplication, then what training needs
+-- besides: a caption and a bucket.
 CREATE OR REPLACE MACRO judged(
     min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup,
-    styles
+    styles, sources := NULL
 ) AS TABLE
 WITH ruled AS (
     SELECT
@@ -25,8 +26,9 @@ WITH ruled AS (
             AND (CASE WHEN max_luminance IS NULL THEN true ELSE luminance <= max_luminance END) AS keeps_luminance,
         CASE WHEN base IS NULL THEN NULL ELSE true END AS keeps_bucket
     FROM trainable
+    WHERE sources IS NULL OR list_contains(sources, source)
 ),
-passed AS (
+passed AS NOT MATERIALIZED (
     SELECT
         *,
         CASE WHEN caption IS NULL THEN NULL ELSE true END AS keeps_caption,
@@ -36,18 +38,20 @@ passed AS (
         ) AS passes_others
     FROM ruled
 )
+-- One image of a cluster is kept: its keeper, or where the keeper fails another rule, the best that passes. Only
+-- clusters of several images, which are few, need their members compared.
+SELECT *, CASE WHEN NOT dedup OR cluster_id IS NOT NULL THEN true END AS keeps_dedup
+FROM passed
+WHERE NOT dedup OR cluster_id IS NULL OR members = 1
+UNION ALL
 SELECT
     *,
-    -- One image of a cluster is kept: its keeper, or where the keeper fails another rule, the best that passes.
-    CASE
-        WHEN NOT dedup THEN true
-        WHEN cluster_id IS NULL THEN NULL
-        ELSE image_id = first_value(image_id) OVER (
-            PARTITION BY cluster_id
-            ORDER BY passes_others DESC, is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id
-        )
-    END AS keeps_dedup
-FROM passed;
+    image_id = first_value(image_id) OVER (
+        PARTITION BY cluster_id
+        ORDER BY passes_others DESC, is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id
+    ) AS keeps_dedup
+FROM passed
+WHERE dedup AND cluster_id IS NOT NULL AND members IS DISTINCT FROM 1;
 
 -- As `judged`, at the default thresholds.
 CREATE OR REPLACE VIEW judged_at_defaults AS

@@ -1,34 +1,47 @@
--- What each rule keeps and drops. `left_over` counts what is left after this rule and those above it; `dropped`
--- what fails it, whatever the others say; `only_this` what no other rule would have dropped; `unmeasured` what is
--- readable and has no value for it yet (contained in `dropped`). One pass: the images are first counted by their
--- combination of verdicts, of which there are few.
-CREATE OR REPLACE MACRO funnel_at(
+-- The images by their combination of verdicts, in the order of the rules; there are few combinations, so what follows
+-- costs nothing. `keeps` takes what was not measured for dropped; `rules` names them.
+CREATE OR REPLACE MACRO combinations_at(
     min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup,
-    styles
+    styles, sources := NULL
 ) AS TABLE
 WITH combinations AS (
     SELECT
-        [keeps_readable, keeps_resolution, keeps_nsfw, keeps_aesthetic, keeps_watermark, keeps_clarity,
-         keeps_entropy, keeps_luminance, keeps_dedup, keeps_caption, keeps_bucket] AS verdicts,
-        count(*) AS images
+        keeps_readable, keeps_resolution, keeps_nsfw, keeps_aesthetic, keeps_watermark, keeps_clarity, keeps_entropy,
+        keeps_luminance, keeps_dedup, keeps_caption, keeps_bucket, count(*) AS images
     FROM judged(
         min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance,
-        dedup, styles
+        dedup, styles, sources := sources
     )
-    GROUP BY verdicts
-),
-counted AS (
+    GROUP BY ALL
+)
+SELECT
+    [keeps_readable, keeps_resolution, keeps_nsfw, keeps_aesthetic, keeps_watermark, keeps_clarity, keeps_entropy,
+     keeps_luminance, keeps_dedup, keeps_caption, keeps_bucket] AS verdicts,
+    images,
+    list_transform(verdicts, lambda verdict: coalesce(verdict, false)) AS keeps
+FROM combinations;
+
+CREATE OR REPLACE VIEW rules AS
+SELECT unnest(range(1, 12)) AS n,
+       unnest(['readable', 'resolution', 'nsfw', 'aesthetic', 'watermark', 'clarity', 'entropy', 'luminance', 'dedup',
+               'caption', 'bucket']) AS rule;
+
+-- What each rule keeps and drops. `left_over` counts what is left after this rule and those above it; `dropped`
+-- what fails it, whatever the others say; `only_this` what no other rule would have dropped; `unmeasured` what is
+-- readable and has no value for it yet (contained in `dropped`).
+CREATE OR REPLACE MACRO funnel_at(
+    min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup,
+    styles, sources := NULL
+) AS TABLE
+WITH counted AS (
     SELECT
-        verdicts, images,
-        list_transform(verdicts, lambda verdict: coalesce(verdict, false)) AS keeps,
-        len(list_filter(keeps, lambda verdict: NOT verdict)) AS failures,
+        *,
+        len(list_filter(keeps, lambda kept: NOT kept)) AS failures,
         CASE WHEN failures = 0 THEN 12 ELSE list_position(keeps, false) END AS first_failure
-    FROM combinations
-),
-rules AS (
-    SELECT unnest(range(1, 12)) AS n,
-           unnest(['readable', 'resolution', 'nsfw', 'aesthetic', 'watermark', 'clarity', 'entropy', 'luminance',
-                   'dedup', 'caption', 'bucket']) AS rule
+    FROM combinations_at(
+        min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance,
+        dedup, styles, sources := sources
+    )
 )
 SELECT
     n AS step, rule,
@@ -39,6 +52,26 @@ SELECT
     coalesce(sum(images) FILTER (first_failure > n), 0)::BIGINT AS left_over
 FROM rules LEFT JOIN counted ON true
 GROUP BY n, rule
+ORDER BY n;
+
+-- How many images both the rule of the row and that of the column drop, whatever the others say.
+CREATE OR REPLACE MACRO overlaps_at(
+    min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance, dedup,
+    styles, sources := NULL
+) AS TABLE
+WITH pairs AS (
+    SELECT a.n, a.rule, b.rule AS other, coalesce(sum(images) FILTER (NOT keeps[a.n] AND NOT keeps[b.n]), 0)::BIGINT AS images
+    FROM rules a CROSS JOIN rules b LEFT JOIN combinations_at(
+        min_area, max_nsfw, min_aesthetic, max_watermark, min_clarity, min_entropy, min_luminance, max_luminance,
+        dedup, styles, sources := sources
+    ) ON true
+    GROUP BY ALL
+)
+SELECT * EXCLUDE (n)
+FROM (PIVOT pairs ON other IN (
+    'readable', 'resolution', 'nsfw', 'aesthetic', 'watermark', 'clarity', 'entropy', 'luminance', 'dedup', 'caption',
+    'bucket'
+) USING sum(images)::BIGINT GROUP BY n, rule)
 ORDER BY n;
 
 -- The funnel at the default thresholds.

@@ -28,6 +28,23 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(path) if request.param == "path" else f"file://{path}"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ftp://u:p@h/x", "ftp://***@h/x"),
+        ("http://u:p:@@h:80/x?y=z", "http://***@h:80/x?y=z"),
+        ("cannot reach https://u:p@h and https://:p@g", "cannot reach https://***@h and https://***@g"),
+        ("abfs://container@account/x", "abfs://container@account/x"),
+        ("http://h:80/a:b@c", "http://h:80/a:b@c"),
+        ("http://h:80?a:b@c", "http://h:80?a:b@c"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+        ("/a/u:p@h", "/a/u:p@h"),
+    ],
+)
+def test_logins_are_hidden(text: str, shown: str) -> None:
+    assert locate.without_login(text) == shown
+
+
 def test_ranges(uri: str) -> None:
     assert locate.read(uri) == CONTENT
     assert locate.read(uri, 0, len(CONTENT)) == CONTENT

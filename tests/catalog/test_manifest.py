@@ -101,3 +101,54 @@ def test_counts_that_disagree_are_refused(filled: catalog.Catalog) -> None:
     (folder / "manifest.json").write_text(json.dumps(info | {"samples": 9}))
     with pytest.raises(BadInput, match="is not the one that manifest"):
         _ = manifest.load(folder).samples
+
+
+def texts(filled: catalog.Catalog) -> None:
+    """Make images 1 to 3 text-synthetic (3 is too small to be selected)."""
+    import duckdb
+
+    with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
+        connection.execute("UPDATE images SET source = 'text-synthetic' WHERE image_id <= 3")
+
+
+def test_weights_make_another_manifest(filled: catalog.Catalog) -> None:
+    texts(filled)
+    plain = filled.select().manifest("plain")
+    assert plain.info["sources"] == {"public-real": 6, "text-synthetic": 2}
+    assert plain.mixture == {} and plain.info["format"] == manifest.FORMAT
+    once = filled.select(sources={"public-real": 1, "text-synthetic": 1}).manifest()
+    assert once.fingerprint == plain.fingerprint and once.mixture == {}
+    twice = filled.select(sources={"public-real": 1, "text-synthetic": 2}).manifest()
+    loaded = manifest.load(twice.root)
+    assert loaded.mixture == {"public-real": 1.0, "text-synthetic": 2.0}
+    assert loaded.info["format"] == manifest.MIXED  # an earlier Lens would leave the weights out
+    thrice = filled.select(sources={"public-real": 1, "text-synthetic": 3}).manifest()
+    assert len({plain.fingerprint, twice.fingerprint, thrice.fingerprint}) == 3
+    with pytest.raises(BadInput, match="other images or weights; manifests never change"):
+        filled.select(sources={"public-real": 1, "text-synthetic": 2}).manifest("plain")
+
+
+def test_a_weight_of_a_source_without_a_selected_image_changes_nothing(filled: catalog.Catalog) -> None:
+    texts(filled)
+    alone = filled.select(sources={"public-real": 1}).manifest()
+    both = filled.select(sources={"public-real": 1, "text-synthetic": 9}, where="image_id > 3").manifest(
+        "both"
+    )
+    assert both.fingerprint == alone.fingerprint and both.mixture == {}
+    assert both.info["sources"] == {"public-real": 6, "text-synthetic": 0}
+
+
+def test_the_source_of_a_sample_counts_only_under_weights(filled: catalog.Catalog) -> None:
+    samples = filled.select().manifest().samples
+    other = samples.with_columns(source=samples["image_id"].cast(str))
+    assert manifest.fingerprint_of(samples, {}) == manifest.fingerprint_of(other, {})
+    assert manifest.fingerprint_of(samples, {"1": 2.0}) != manifest.fingerprint_of(other, {"1": 2.0})
+
+
+@pytest.mark.parametrize("mixture", [{"public-real": 0}, {"public-real": "2"}, ["public-real"], 3, None])
+def test_a_mixture_that_is_none_is_refused(filled: catalog.Catalog, mixture) -> None:
+    folder = filled.select().manifest("train").root
+    info = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(info | {"mixture": mixture}))
+    with pytest.raises(BadInput, match="has no valid mixture"):
+        manifest.load(folder)

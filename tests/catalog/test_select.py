@@ -160,3 +160,46 @@ def test_a_keeper_without_a_caption_hands_over(filled: catalog.Catalog) -> None:
     assert selected(filled, captions=("dense",)) == set()
     assert 1 in selected(filled)
     assert filled.select(captions=("dense",)).unmeasured() == {"caption": 12}
+
+
+def relabel(filled: catalog.Catalog, source: str, ids: list[int]) -> None:
+    """Give images another kind of source, as if they had been ingested as one."""
+    import duckdb
+
+    with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
+        connection.execute(
+            "UPDATE images SET source = $1 WHERE image_id IN (SELECT unnest($2))", [source, ids]
+        )
+
+
+def test_sources_restrict_the_selection_and_its_funnel(filled: catalog.Catalog) -> None:
+    relabel(filled, "text-synthetic", [1, 2, 3])
+    assert selected(filled, sources={"text-synthetic": 1}) == {1, 2}
+    assert selected(filled, sources={"public-real": 1}) == {4, 5, 7, 8, 10, 11}
+    assert selected(filled, sources={"public-real": 1, "text-synthetic": 3}) == selected(filled)
+    steps = filled.select(sources={"text-synthetic": 1}).funnel()
+    assert (steps["images"].unique().item(), steps["left_over"][-1]) == (3, 2)
+
+
+def test_a_keeper_of_another_source_hands_over(filled: catalog.Catalog) -> None:
+    relabel(filled, "text-synthetic", [1, 2, 3])
+    duplicates(filled, [1, 4], keeper=1)
+    assert 4 in selected(filled, sources={"public-real": 1})
+    assert 4 not in selected(filled)
+    assert filled.select(sources={"public-real": 1}).funnel()["left_over"][-1] == 6
+
+
+def test_an_unknown_source_is_told_those_there_are(filled: catalog.Catalog) -> None:
+    relabel(filled, "text-synthetic", [1, 2, 3])
+    there = r"there are public-real \(9 images\), text-synthetic \(3 images\)"
+    with pytest.raises(BadInput, match=f"the catalog has no source privat; {there}"):
+        filled.select(sources={"public-real": 1, "privat": 2})
+    with pytest.raises(BadInput, match="names no source"):
+        filled.select(sources={})
+    with pytest.raises(BadInput, match="the weight of source public-real"):
+        filled.select(sources={"public-real": 0})
+
+
+def test_sources_of_an_empty_catalog(tmp_path) -> None:
+    with pytest.raises(BadInput, match="run `lensdata ingest` first"):
+        catalog.open(tmp_path / "c").select(sources={"private": 1})

@@ -99,6 +99,11 @@ def test_sql_takes_parameters_and_gives_polars(filled: catalog.Catalog) -> None:
     assert filled.sql("PIVOT buckets ON base USING count(*)").width > 0
 
 
+def test_a_slow_query_draws_no_bar_among_its_rows(tmp_path: Path) -> None:
+    opened = catalog.open(tmp_path / "c")
+    assert opened.sql("SELECT current_setting('enable_progress_bar')").item() is False
+
+
 def test_a_part_is_committed_exactly_once(tmp_path: Path) -> None:
     opened = catalog.open(tmp_path / "c")
     assert opened.commit_part("bucket", bucket_part(opened, "p1", [1, 2]), ["bucket_part"])

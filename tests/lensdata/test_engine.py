@@ -1,17 +1,19 @@
-"""The local engine outlives workers that crash, hang or are killed."""
+"""The engine outlives workers that crash, hang or are killed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from catalog.errors import LensError
+from catalog.errors import BadInput, LensError
 from lensdata import engine
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -102,6 +104,76 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert not alive(worker)
 
 
+def test_a_worker_killed_while_it_waits_is_replaced(tmp_path: Path) -> None:
+    """The second task comes only when the worker, free after the first, has been killed."""
+
+    def tasks() -> Iterator[engine.Task]:
+        yield engine.Task("a", [], str(tmp_path / "pid"))
+        yield engine.Task("b", [], str(tmp_path / "pid"))
+
+    running = engine.run(who, tasks(), workers=1)
+    first = next(running)[1]
+    os.kill(first, signal.SIGKILL)
+    while alive(first):
+        time.sleep(0.01)
+    assert [task.part_id for task, second in running if second != first] == ["b"]
+
+
+def who(task: engine.Task, watch: engine.Watch) -> int:
+    """A stage that says who it is."""
+    return os.getpid()
+
+
+def test_tasks_are_pulled_as_workers_get_free() -> None:
+    pulled = []
+
+    def tasks() -> Iterator[engine.Task]:
+        for n in range(1_000_000):
+            pulled.append(n)
+            yield engine.Task(str(n), [n])
+
+    running = engine.run(square, tasks(), workers=2)
+    next(running)
+    running.close()
+    assert len(pulled) <= 3
+
+
+def test_an_unknown_engine_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="no engine 'slurm'; choose local or ray"):
+        list(engine.run(square, [], on="slurm"))
+
+
+def test_ray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BadInput, match=r"pip install 'lens-t2i\[cluster\]'"):
+        list(engine.run(square, [engine.Task("a", [1])], on="ray"))
+
+
+@pytest.mark.parametrize("name", ["ingest", "score", "dedup", "build-shards", "run"])
+def test_commands_with_workers_take_an_engine(command, filled, images: Path, name: str) -> None:
+    words = {"ingest": [images], "run": [images], "build-shards": ["--out", "shards"]}.get(name, [])
+    found = command("lensdata", name, *words, "--ray-address", "auto")
+    assert found.returncode == 2
+    assert "go with --engine ray" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_a_cluster_that_does_not_answer_is_bad_input(command, images: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and not listening
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        found = command("lensdata", "ingest", images, "--engine", "ray", "--ray-address", address)
+    assert found.returncode == 2
+    assert f"no Ray cluster answers at {address}" in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_an_address_without_a_port_is_bad_input(command, images: Path) -> None:
+    found = command("lensdata", "ingest", images, "--engine", "ray", "--ray-address", "head")
+    assert found.returncode == 2
+    assert "HOST:PORT, auto or local, not head" in found.stderr
+
+
 def report_pid(task: engine.Task, watch: engine.Watch) -> None:
     """A stage that says who it is and stays."""
     Path(task.settings).write_text(str(os.getpid()))
@@ -114,3 +186,16 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def threads(task, watch):
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("3", "3")])
+def test_a_worker_computes_with_one_thread_unless_told_otherwise(monkeypatch, asked, given):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    ((_, found),) = engine.run(threads, [engine.Task("a", [1])], workers=1)
+    assert found == given and os.environ.get("OMP_NUM_THREADS") == asked

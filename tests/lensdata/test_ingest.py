@@ -144,7 +144,7 @@ def test_missing_and_empty_sources(opened: catalog.Catalog, tmp_path: Path) -> N
     for path, message in (
         ("none", "no file or folder"),
         ("empty", "holds no image"),
-        ("letter.txt", "not a folder"),
+        ("letter.txt", "holds no URL"),
         ("a" * 300, "File name too long"),
         ("~nobody-of-this-name/x", "no user of the name"),
     ):
@@ -196,3 +196,10 @@ def test_one_odd_item_becomes_a_row(opened: catalog.Catalog, tmp_path: Path) -> 
     assert found["vast"][0] == "too-large"
     assert found["long"][:2] == ("ok", None)
     assert "the most that is read" in found["long"][2]
+
+
+@pytest.mark.parametrize("kind", ["", "  ", " a", "a\nb"])
+def test_a_kind_of_source_has_a_name(opened: catalog.Catalog, images: Path, kind: str) -> None:
+    with pytest.raises(BadInput, match="is no name of a kind of source"):
+        ingest(opened, [images], kind, workers=1)
+    assert opened.version == 0

@@ -153,7 +153,7 @@ def test_a_rewritten_tar(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
     done = ingest(opened, [path], workers=1)
     assert (done.added, done.updated, done.unchanged, done.gone) == (0, 1, 1, 1)
-    assert "1 gone from tars" in str(done)
+    assert "1 gone from folders and tars" in str(done)
     rows = opened.sql("SELECT image_id, status, alt_text, sha256 FROM images ORDER BY image_id").rows()
     assert rows[0] == (1, "ok", None, first[0][2])
     assert rows[1][:3] == (2, "ok", "nine")

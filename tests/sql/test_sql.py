@@ -23,7 +23,13 @@ def test_named_query_runs_on_an_empty_catalog(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.sql")), ids=lambda path: path.name)
 def test_every_file_is_sql_that_duckdb_parses(path: Path) -> None:
-    text = path.read_text(encoding="utf-8").replace("{where}", "true").replace("{hash}", "")
+    text = (
+        path.read_text(encoding="utf-8")
+        .replace("{where}", "true")
+        .replace("{hash}", "")
+        .replace("{mode}", "READ_ONLY")
+        .replace("{name}", "other")
+    )
     text = re.sub(r"\{\w+\}", "SELECT 1 AS value", text)  # every other slot takes a query
     assert duckdb.extract_statements(text)
 

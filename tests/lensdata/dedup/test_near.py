@@ -13,6 +13,7 @@ from catalog.errors import BadInput
 from lensdata.dedup import cells, leaders, near, near_duplicates
 from lensdata.dedup.leaders import Agree
 from lensdata.dedup.rows import Rows
+from lensdata.dedup.tree import Cells
 
 
 def turned(vector: np.ndarray, cosine: float, rng: np.random.Generator) -> np.ndarray:
@@ -117,7 +118,9 @@ def test_against_all_pairs(
         patch.setattr(leaders, "AGREE_PAIRS", 7)
         if scattered:
             patch.setattr(near, "EXACT_ROWS", 0)
-            patch.setattr(near, "cells", lambda rows, threshold: covering(rng, len(rows)))
+            patch.setattr(
+                near, "divide", lambda rows, *_, **__: (Cells.of(covering(rng, len(rows))), None, None)
+            )
         keeper, similarity = near_duplicates(rows, threshold, agree if kinds else None)
     if not close:
         assert (keeper == np.arange(count)).tolist() == (expected == np.arange(count)).tolist()
@@ -139,7 +142,7 @@ def test_cells_with_wide_margins_lose_no_pair(monkeypatch, threshold: float) -> 
     monkeypatch.setattr(cells, "FEW_LEADERS", 20)
     monkeypatch.setattr(near, "EXACT_ROWS", 100)
     rows = clustered(np.random.default_rng(5), 1500, 12)
-    assert len(cells.cells(Rows(rows), threshold)) > 4
+    assert len(cells.divide(Rows(rows), np.arange(1500), threshold)[0]) > 4
     expected, cosine, _ = by_all_pairs(rows, threshold)
     keeper, similarity = near_duplicates(rows, threshold)
     assert ((keeper == np.arange(1500)) == (expected == np.arange(1500))).all()
@@ -211,3 +214,15 @@ def test_no_rows_and_one_row() -> None:
     assert len(keeper) == 0
     keeper, _ = near_duplicates(np.ones((1, 4), dtype=np.float32))
     assert keeper.tolist() == [0]
+
+
+def test_every_half_is_widened_exactly() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    halves = np.stack([every[np.isfinite(every)]] * 2, axis=1)
+    scale = np.random.default_rng(8).uniform(1e-6, 10, len(halves)).astype(np.float32)
+    rows = Rows(halves, scale=scale)
+    expected = halves.astype(np.float32) * scale[:, None]
+    assert np.array_equal(rows.take(np.arange(len(halves))), expected)
+    for bad in every[~np.isfinite(every)][::97]:
+        with pytest.raises(BadInput, match="row 1 of the vectors"):
+            Rows(np.array([[1, 1], [1, bad]], dtype=np.float16))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,12 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 import catalog
 from lensdata import filters
-from lensdata.dedup import dedup, gather
+from lensdata.dedup import compare, dedup, gather, state
 from lensdata.dedup.pictures import Pictures
 from lensdata.ingest import ingest
 from lensdata.score import score
 from lensdata.vectors import save_vectors, thumbnail
+from tests.conftest import ROOT
 from tests.helpers import picture
 
 
@@ -133,29 +137,42 @@ def test_damage_is_seen(tmp_path: Path, harm, suffix: str) -> None:
     rows = [(np.full(4, n + 1), np.full((32, 32, 3), n, np.uint8)) for n in range(5)]
     for part in ("a", "b", "c"):
         save_vectors(tmp_path, part, rows)
-    wanted = pl.DataFrame({"part": ["a", "b", "c"], "rows": [[0, 4, 2], [3, 4], [4]]})
-    assert gather.damaged(tmp_path, wanted, values=True) == {}
+    wanted = pl.DataFrame({"part": list("aaabbc"), "row": [0, 4, 2, 3, 4, 4]})
+    last = wanted.group_by("part", maintain_order=True).agg(last_row=pl.col("row").max())
+    assert gather.damaged(tmp_path, last) == fetched(tmp_path, wanted) == {}
     harm(tmp_path / f"b{suffix}")
-    found = gather.damaged(tmp_path, wanted, values=True)
+    by_size = gather.damaged(tmp_path, last)
+    found = fetched(tmp_path, wanted) | by_size
     if harm is zeros and suffix == ".thumb.npy":
         assert not found  # a black picture
     else:
         assert list(found) == ["b"]
         assert "b." in found["b"]
+    assert by_size == ({} if harm is zeros else found)
+
+
+def fetched(folder: Path, wanted: pl.DataFrame) -> dict[str, str]:
+    """What fetching rows finds damaged."""
+    try:
+        with gather.Gathered(gather.Places(folder, wanted)) as gathered:
+            gathered.fetch(np.arange(len(wanted)))
+    except gather.DamagedParts as error:
+        return error.parts
+    return {}
 
 
 def test_rows_that_a_takedown_blanked_are_no_damage(tmp_path: Path) -> None:
     blank = (np.zeros(4), np.zeros((32, 32, 3), np.uint8))
     save_vectors(tmp_path, "a", [(np.ones(4), blank[1]), blank])
-    assert gather.damaged(tmp_path, pl.DataFrame({"part": ["a"], "rows": [[0]]}), values=True) == {}
-    assert gather.damaged(tmp_path, pl.DataFrame({"part": ["a"], "rows": [[0, 1]]}), values=True)
+    assert fetched(tmp_path, pl.DataFrame({"part": ["a"], "row": [0]})) == {}
+    assert fetched(tmp_path, pl.DataFrame({"part": ["a", "a"], "row": [0, 1]}))
 
 
 def test_vectors_of_another_width_are_damage(tmp_path: Path) -> None:
     for part, width in (("a", 4), ("b", 3), ("c", 4)):
         save_vectors(tmp_path, part, [(np.ones(width), np.zeros((32, 32, 3), np.uint8))])
-    wanted = pl.DataFrame({"part": ["a", "b", "c"], "rows": [[0], [0], [0]]})
-    assert list(gather.damaged(tmp_path, wanted, values=True)) == ["b"]
+    wanted = pl.DataFrame({"part": ["a", "b", "c"], "last_row": [0, 0, 0]})
+    assert list(gather.damaged(tmp_path, wanted)) == ["b"]
 
 
 def test_damaged_vectors_are_computed_again(scored: catalog.Catalog, capsys) -> None:
@@ -167,6 +184,110 @@ def test_damaged_vectors_are_computed_again(scored: catalog.Catalog, capsys) -> 
     assert f"{part.name} cannot be read" in capsys.readouterr().err
     assert clusters(scored) == before
     assert scored.sql("SELECT count(*), count(DISTINCT image_id) FROM embeddings").row(0) == (6, 6)
+    assert dedup(scored, workers=1) is None
+
+
+def not_finite(path: Path) -> None:
+    matrix = np.load(path)
+    matrix[:] = np.nan
+    np.save(path, matrix)
+
+
+def test_a_part_of_nothing_but_nan_is_computed_again(scored: catalog.Catalog, capsys) -> None:
+    assert dedup(scored, workers=1) is not None
+    before = clusters(scored)
+    folder = next(path for path in (scored.root / "embeddings").iterdir())
+    (folder / state.FILE).unlink()  # a search that goes on would not read it again
+    [part] = [path for path in folder.glob("score-*.npy") if "thumb" not in path.name]
+    not_finite(part)
+    assert dedup(scored, threshold=0.984, workers=1) is not None
+    assert f"row 0 of {part.name} is zero or not finite (1 damaged)" in capsys.readouterr().err
+    assert clusters(scored) == before
+
+
+def table(opened: catalog.Catalog) -> pl.DataFrame:
+    return opened.sql("SELECT * FROM clusters ORDER BY image_id")
+
+
+def anew(opened: catalog.Catalog) -> pl.DataFrame:
+    """The clusters if nothing is known of the last search."""
+    for path in (opened.root / "embeddings").rglob(state.FILE):
+        path.unlink()
+    with opened._writing() as connection:
+        connection.execute("DELETE FROM clusters")
+    dedup(opened, workers=1)
+    return table(opened)
+
+
+STEPS = [
+    *CHANGES[:2],
+    "UPDATE images SET status = 'ok' WHERE image_id = 1",
+    "UPDATE images SET width = 2 * width WHERE image_id = (SELECT max(image_id) FROM images)",
+    "UPDATE embeddings SET row = -1 WHERE image_id = 3",
+    "UPDATE scores SET phash = ~phash WHERE image_id = 5",
+    "DELETE FROM clusters WHERE image_id = 4",
+]
+
+
+def test_going_on_is_as_good_as_starting_anew(scored: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(compare, "MOST_ADDED", 10)
+    assert dedup(scored, workers=1) is not None
+    for n, step in enumerate(STEPS):
+        with scored._writing() as connection:
+            connection.execute(step)
+        assert dedup(scored, workers=1) is not None, step
+        shutil.copytree(scored.root, tmp_path / f"copy-{n}")
+        assert table(scored).equals(anew(catalog.open(tmp_path / f"copy-{n}"))), step
+
+
+def test_clusters_that_stay_are_not_written_again(scored: catalog.Catalog) -> None:
+    assert dedup(scored, workers=1) is not None
+    with scored._writing() as connection:
+        connection.execute("UPDATE clusters SET cluster_id = -1")  # a mark that nobody reads here
+        connection.execute("UPDATE images SET status = 'corrupt' WHERE image_id = 1")
+    dedup(scored, workers=1)
+    names = {i: Path(uri).stem for i, uri in scored.sql("SELECT image_id, uri FROM images").rows()}
+    written = scored.sql("SELECT image_id FROM clusters WHERE cluster_id >= 0")["image_id"].to_list()
+    assert [names[i] for i in written] == [name for name in ("a0", "bytes") if name != names[1]]
+
+
+KILLED = """
+import os, signal, sys
+import catalog
+from catalog.store import Catalog
+from lensdata.dedup import compare, dedup, sharded
+def die(*args, **kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+where = sys.argv[2]
+if where == "while searching":
+    sharded.search_cells = die
+elif where == "before the state":
+    compare.state.save = die
+else:
+    Catalog.commit_part = die
+dedup(catalog.open(sys.argv[1]), workers=1)
+"""
+
+
+@pytest.mark.parametrize("where", ["while searching", "before the state", "before the commit"])
+def test_a_killed_job_leaves_nothing_wrong(scored: catalog.Catalog, tmp_path: Path, where: str) -> None:
+    """kill -9 in a search that goes on from an earlier one."""
+    assert dedup(scored, workers=1) is not None
+    before = table(scored)
+    with scored._writing() as connection:
+        connection.execute("UPDATE images SET status = 'corrupt' WHERE image_id = 1")
+        connection.execute(
+            "UPDATE scores SET aesthetic = 9 WHERE image_id = (SELECT max(image_id) FROM images)"
+        )
+    shutil.copytree(scored.root, tmp_path / "undisturbed")
+    undisturbed = catalog.open(tmp_path / "undisturbed")
+    dedup(undisturbed, workers=1)
+    line = [sys.executable, "-c", KILLED, str(scored.root), where]
+    assert subprocess.run(line, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    assert table(scored).equals(before)
+    assert dedup(scored, workers=1) is not None
+    assert table(scored).equals(table(undisturbed))
+    assert not list(scored.root.rglob("*.tmp"))
     assert dedup(scored, workers=1) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -16,7 +17,7 @@ import catalog
 from catalog import manifest
 from catalog.errors import BadInput, LensError
 from lensdata.shards import build, verify
-from lensdata.shards.builder import _claim
+from lensdata.shards.builder import _claim, _plan
 
 
 def made(opened: catalog.Catalog, out: Path, **options) -> manifest.Manifest:
@@ -176,6 +177,50 @@ def test_verify_finds_damage(filled: catalog.Catalog, tmp_path: Path, damage, me
     assert list(verify(out)) == []
     damage(out / "512x512-png-000000.tar")
     assert any(message in fault for fault in verify(out))
+
+
+def test_verify_finds_shards_that_have_changed_places(filled: catalog.Catalog, tmp_path: Path) -> None:
+    out = made(filled, tmp_path / "s").root
+    one, other = out / "512x512-png-000000.tar", out / "448x608-png-000000.tar"
+    one.rename(out / "aside")
+    other.rename(one)
+    (out / "aside").rename(other)
+    faults = list(verify(out))
+    for name in (one.name, other.name):
+        assert any(fault.startswith(name) and "sha256" in fault for fault in faults)
+        assert any(fault.startswith(name) and "2 missing, 2 unknown" in fault for fault in faults)
+
+
+def test_verify_finds_an_image_that_was_changed_unseen(
+    filled_own: catalog.Catalog, images: Path, tmp_path: Path
+) -> None:
+    # The same size and time as at ingest, as after `cp -p` of other bytes: only hashing can tell.
+    chosen = filled_own.select().manifest("train")
+    path = Path(chosen.samples["uri"][0])
+    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    path.write_bytes(path.read_bytes()[:-3] + b"new")
+    os.utime(path, ns=times)
+    assert build(filled_own, chosen, tmp_path / "s", workers=1).dropped == 0
+    faults = list(verify(tmp_path / "s"))
+    assert len(faults) == 1
+    assert "is not the image that was selected" in faults[0]
+    with pytest.raises(manifest.SampleError, match="does not hold the bytes"):
+        manifest.load(tmp_path / "s").read(0)
+    hashed = build(filled_own, chosen, tmp_path / "t", workers=1, verify_bytes=True)
+    assert (hashed.samples, hashed.dropped) == (7, 1)
+    assert list(verify(tmp_path / "t")) == []
+
+
+@pytest.mark.parametrize(("most", "most_bytes"), [(1, 10**9), (3, 10**9), (10**6, 40_000), (10**6, 1)])
+def test_a_plan_does_not_depend_on_how_the_table_is_read(
+    filled: catalog.Catalog, most: int, most_bytes: int
+) -> None:
+    rows = filled.select().manifest("train").samples
+    whole = list(_plan([rows], most, most_bytes))
+    assert [name for name, _ in whole] == sorted({name for name, _ in whole}, key=[n for n, _ in whole].index)
+    for size in (1, 2, 3, 5):
+        cut = list(_plan(rows.iter_slices(size), most, most_bytes))
+        assert [(name, part.rows()) for name, part in cut] == [(name, part.rows()) for name, part in whole]
 
 
 def test_training_refuses_a_cut_shard(filled: catalog.Catalog, tmp_path: Path) -> None:

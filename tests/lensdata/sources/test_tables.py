@@ -217,3 +217,16 @@ def test_the_command(command, tmp_path: Path) -> None:
     assert not (tmp_path / "catalog").exists()
     done = command("lensdata", "ingest", path, "--image-column", "jpg", "--text-column", "words", "--json")
     assert json.loads(done.stdout) == {"added": 1, "updated": 0, "unchanged": 0, "gone": 0}
+
+
+def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_path: Path) -> None:
+    login = "http://somebody:hunter2@127.0.0.1:9/a.png"
+    path = table(tmp_path / "t.parquet", image=[login], url=[login])
+    pixels = table(tmp_path / "p.parquet", image=[png(1)], url=[login])
+    assert ingest(opened, [path, pixels], workers=1).added == 2
+    found = opened.sql("SELECT uri, url, status, status_reason FROM images ORDER BY image_id").rows()
+    shown = "http://***@127.0.0.1:9/a.png"
+    assert found[0] == (shown, shown, "missing", "a URL with a login")
+    assert found[1][1:3] == (shown, "ok")
+    for kept in opened.root.rglob("*"):
+        assert not kept.is_file() or b"hunter2" not in kept.read_bytes()

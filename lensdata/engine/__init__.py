@@ -1,0 +1,65 @@
+"""The engine: runs a stage over its parts in workers, and survives them.
+
+A task is one part: a list of items (images) handed to one stage function in a worker process. Should an item kill
+or hang its worker (a decoder that crashes, a file that never ends), the item is named, the worker replaced and the
+task run again with that item recorded as failed. So one image never stops a job.
+
+Workers are processes of this machine, or of a Ray cluster; what they do, and what becomes of an item that kills one,
+is the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.errors import BadInput
+from lensdata.engine.local import Machine
+from lensdata.engine.pool import Site, drive
+from lensdata.engine.task import Stage, Task, Watch
+
+__all__ = ["ITEM_SECONDS", "On", "Ray", "Stage", "Task", "Watch", "run"]
+
+ITEM_SECONDS = 30.0  # one image may take this long before it is given up as `timeout`
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A Ray cluster: `address` (HOST:PORT, `auto` or `local`; None: RAY_ADDRESS, else the one `ray start` began on
+    this machine, else one of our own) and `gpus`, the share of GPUs that each worker holds."""
+
+    address: str | None = None
+    gpus: float = 0.0
+
+
+On = str | Ray  # "local", "ray" (the same as Ray()), or a Ray with settings
+
+
+def run(
+    stage: Stage,
+    tasks: Iterable[Task],
+    workers: int | None = None,
+    item_seconds: float = ITEM_SECONDS,
+    on: On = "local",
+) -> Iterator[tuple[Task, Any]]:
+    """Run `stage(task, watch)` for every task in `workers` processes and yield (task, result) as they finish, in any
+    order.
+
+    `workers` defaults to one a core of this machine, or of the cluster, whose changing size is followed. Tasks are
+    pulled as workers get free, so `tasks` may be endless. On a cluster the stage must be importable on every node.
+
+    Raises LensError when a task fails by itself, not by one of its items, or keeps losing its worker; BadInput if
+    there is no such cluster, or Ray is not installed.
+    """
+    site: Site
+    if on == "local":
+        site = Machine(stage, workers or os.cpu_count() or 1, item_seconds)
+    elif on == "ray" or isinstance(on, Ray):
+        from lensdata.engine.ray import Cluster
+
+        site = Cluster(stage, on if isinstance(on, Ray) else Ray(), workers, item_seconds)
+    else:
+        raise BadInput(f"there is no engine {on!r}; choose local or ray")
+    yield from drive(site, iter(tasks))

@@ -1,0 +1,76 @@
+"""A task, the watch over its items, and who is to blame when a worker dies."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from catalog.errors import LensError
+
+BLAMELESS = {signal.SIGKILL, signal.SIGTERM}  # who sent it, the user or the system, is unknown: try once more
+ATTEMPTS = 3
+
+
+@dataclass
+class Task:
+    """One part of a stage's work. `poison` maps items (by index) that must not be touched again to the reason."""
+
+    part_id: str
+    items: list[Any]
+    settings: Any = None
+    poison: dict[int, tuple[str, str]] = field(default_factory=dict)
+    attempts: int = 0
+    last_item: int = -1
+
+
+class Watch:
+    """Tells the engine which item a worker is at, and lets the kernel end the worker if the item takes too long."""
+
+    def __init__(self, current: Any, seconds: float) -> None:
+        self._current, self._seconds = current, seconds
+
+    @contextmanager
+    def item(self, index: int) -> Iterator[None]:
+        """Guard the work on `items[index]`."""
+        self._current.value = index
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        try:
+            yield
+        finally:
+            if self._seconds:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            self._current.value = -1
+
+
+Stage = Callable[[Task, Watch], Any]
+
+
+class Died(Exception):
+    """A worker is gone: its exit code (negative: the signal) and the item it was at (-1: none, or unknown)."""
+
+    def __init__(self, code: int, item: int = -1) -> None:
+        super().__init__(code, item)
+        self.code, self.item = code, item
+
+
+def blame(task: Task, death: Died) -> Task:
+    """The task to run again after its worker died, with the item that killed it marked."""
+    number, item = -death.code, death.item
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {death.code}"
+    task.attempts += 1
+    if item >= 0 and number == signal.SIGALRM:
+        task.poison[item] = ("timeout", "took longer than the time limit for one image")
+        task.attempts = 0
+    elif item >= 0 and (number not in BLAMELESS or task.last_item == item):
+        task.poison[item] = ("corrupt", f"reading it killed the worker ({name})")
+        task.attempts = 0
+    elif task.attempts >= ATTEMPTS:
+        raise LensError(
+            f"the part {task.part_id} lost its worker {ATTEMPTS} times ({name}); is there enough memory?"
+        )
+    task.last_item = item
+    return task

@@ -1,0 +1,58 @@
+"""Whether the bytes just read are still those that the catalog knows, without hashing them when that can be told."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+SIDECARS = (".txt", ".json")  # whose size and time ingest counts with an image's: see lensdata.sources.folder
+
+
+def same_bytes(
+    data: bytes,
+    uri: str,
+    sha256: str,
+    file_size: int | None,
+    file_mtime_ns: int | None,
+    hash_all: bool = False,
+) -> bool:
+    """Whether `data`, read from `uri` just now, are the bytes with this sha256.
+
+    Where the file has the size and time that ingest saw (of a plain file: together with its sidecars'; of a tar: its
+    own) that is taken for granted, as git and rsync do; else, or with `hash_all`, the bytes are hashed. So bytes
+    replaced in place under the same size and time pass here; training hashes every sample it reads, and
+    `lensdata verify-shards` every image of the shards.
+    """
+    known = file_size and file_mtime_ns and not hash_all
+    if known and _untouched(uri, len(data), (file_size or 0, file_mtime_ns or 0)):
+        return True
+    return hashlib.sha256(data).hexdigest() == sha256
+
+
+def _untouched(uri: str, length: int, then: tuple[int, int]) -> bool:
+    """Looks after the bytes were read, so that a change while they were read shows, too."""
+    path = uri.removeprefix("file://")
+    if not path.startswith("/"):
+        return False
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a Path object costs more than the call)
+    except OSError:
+        return False
+    size, mtime = found.st_size, found.st_mtime_ns
+    if (size, mtime) == then:
+        return True
+    if length != size or size > then[0] or mtime > then[1]:
+        return False
+    stem = os.path.splitext(path)[0]  # noqa: PTH122 (as above)
+    for suffix in SIDECARS:
+        beside = _stat(stem + suffix) or _stat(stem + suffix.upper())
+        if beside is not None:
+            size, mtime = size + beside.st_size, max(mtime, beside.st_mtime_ns)
+    return (size, mtime) == then
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None

@@ -1,0 +1,65 @@
+"""The models of one job, of whichever tier: chosen by the job, loaded by its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lensdata.models import light
+from lensdata.models.choice import LIGHT, choices
+from lensdata.models.paper import Found, PaperModel, resolve
+from lensdata.models.scorer import ScorerId
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which model measures which metric. A worker gets it with its task; equal plans mean equal models."""
+
+    light: frozenset[str]
+    others: tuple[Found, ...]
+
+    @property
+    def ids(self) -> dict[str, ScorerId]:
+        """Every scorer's identity by metric."""
+        ids = {metric: identity for metric, identity in light.light_ids().items() if metric in self.light}
+        return ids | {found.identity.metric: found.identity for found in self.others}
+
+    @property
+    def side(self) -> int:
+        """The short side, in pixels, that pictures should keep on their way to the models; 0: the light ones' own."""
+        return max((found.side for found in self.others), default=0)
+
+    @property
+    def batch(self) -> int:
+        """How many images are worth gathering before the models run."""
+        return max((found.batch for found in self.others), default=light.BATCH)
+
+
+def plan(models: str, wanted: set[str]) -> Plan:
+    """Find the models of `--models` for the metrics `wanted` of them. Raises as `choices` and `resolve` do."""
+    chosen = {metric: choice for metric, choice in choices(models).items() if metric in wanted}
+    others = tuple(resolve(metric, choice) for metric, choice in chosen.items() if choice.model != LIGHT)
+    return Plan(frozenset(metric for metric in chosen if chosen[metric].model == LIGHT), others)
+
+
+class Models:
+    """A plan's models, loaded on the first `run`, once in a worker process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._light = light.LightModels(set(plan.light))
+        self._found = plan.others
+        self._others: list[PaperModel] | None = None
+
+    def run(self, rgb: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """N uint8 [H, W, 3] images -> by metric float32 [N], and [N, dim] of the embedding; NaN if not finite."""
+        if self._others is None:
+            if self._found:
+                import torch
+
+                torch.set_num_threads(1)  # processes are the parallelism here
+            self._others = [PaperModel(found) for found in self._found]
+        values = self._light.run(rgb)
+        for found, model in zip(self._found, self._others, strict=True):
+            values[found.identity.metric] = model.run(rgb)
+        return values

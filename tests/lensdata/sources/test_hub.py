@@ -1,0 +1,167 @@
+"""Hugging Face datasets, streamed from local repositories; no hub is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+import catalog
+from catalog import locate
+from catalog.errors import BadInput, LensError
+from lensdata.ingest import ingest
+from lensdata.sources import Columns, hub
+from lensdata.sources.hub import Spec, parse
+from tests.helpers import fill, make_tar, png
+
+FOUND = "SELECT image_id, status, alt_text, uri, byte_offset, byte_length FROM images ORDER BY image_id"
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> catalog.Catalog:
+    return catalog.open(tmp_path / "catalog")
+
+
+def repository(folder: Path, splits: dict[str, int], **columns: list) -> str:
+    """A dataset folder as the hub has them: Parquet files, two for each split, with a decoded Image column."""
+    folder.mkdir(parents=True)
+    features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+    number = 0
+    for split, rows in splits.items():
+        for shard in range(2):
+            images = [
+                {"image": {"bytes": png(number + n), "path": f"{n}.png"}, "text": f"text {number + n}"}
+                for n in range(rows // 2)
+            ]
+            number += rows // 2
+            made = datasets.Dataset.from_list(images, features=features)
+            made.to_parquet(str(folder / f"{split}-{shard:05d}-of-00002.parquet"), batch_size=2)
+    return f"hf://{folder}"
+
+
+def test_what_a_spec_says(tmp_path: Path) -> None:
+    assert parse("hf://org/name") == Spec("org/name")
+    assert parse("hf://name@v1:big#train") == Spec("name", "v1", "big", "train")
+    assert parse("hf://org/name#train") == Spec("org/name", split="train")
+    assert parse("hf:///a/b/c/d:big").config == "big"
+    odd = tmp_path / "a@b#c"
+    odd.mkdir()
+    assert parse(f"hf://{odd}") == Spec(str(odd))
+    assert parse(str(Spec("o/n", "r", "c", "s"))) == Spec("o/n", "r", "c", "s")
+    for bad in ("hf://", "hf://a/b/c", "hf://@x"):
+        with pytest.raises(BadInput, match="names no dataset"):
+            parse(bad)
+
+
+def test_the_original_bytes_in_order(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(hub, "TAR_BYTES", 12_000)
+    url = repository(tmp_path / "d", {"train": 8, "test": 4})
+    assert ingest(opened, [url], workers=1).added == 12
+    found = opened.sql(FOUND).rows()
+    assert [row[:3] for row in found] == [(n + 1, "ok", f"text {n}") for n in range(12)]
+    for n, (*_, uri, offset, length) in enumerate(found):
+        assert Path(uri).is_relative_to(opened.root / "imported")
+        assert locate.read(uri, offset, length) == png(n)
+    assert len({row[3] for row in found}) > 2
+    version = opened.version
+    assert ingest(opened, [url], workers=1).unchanged == 12
+    assert opened.version == version
+    assert ingest(opened, [f"{url}#test"], workers=1).added == 4
+
+
+def test_a_killed_stream_goes_on(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(hub, "TAR_BYTES", 6_000)
+    url = repository(tmp_path / "d", {"train": 10, "test": 2})
+    real, added = hub.add, []
+
+    def add_and_die(*args) -> None:
+        if len(added) == 8:
+            raise KeyboardInterrupt
+        added.append(args[1]["row"])
+        real(*args)
+
+    monkeypatch.setattr(hub, "add", add_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        ingest(opened, [url], workers=1)
+    whole = len(list((opened.root / "imported").rglob("[0-9]*.json")))
+    assert whole >= 1
+    again = []
+    monkeypatch.setattr(hub, "add", lambda *args: (again.append(args[1]["row"]), real(*args)))
+    ingest(opened, [url], workers=1)
+    assert again[0] > 0  # not from the beginning
+    assert again[-1] == 11
+    twin = catalog.open(tmp_path / "twin")
+    ingest(twin, [url], workers=1)
+    columns = "SELECT image_id, sha256, alt_text, byte_offset FROM images ORDER BY image_id"
+    assert opened.sql(columns).rows() == twin.sql(columns).rows()
+    assert len(twin.sql(columns)) == 12
+
+
+def test_a_dataset_that_changes(opened: catalog.Catalog, tmp_path: Path) -> None:
+    url = repository(tmp_path / "d", {"train": 6})
+    ingest(opened, [url], workers=1)
+    next((tmp_path / "d").glob("train-00001*")).unlink()
+    first = next((tmp_path / "d").glob("train-00000*"))
+    first.rename(first.with_name("train-00000-of-00001.parquet"))
+    done = ingest(opened, [url], workers=1)
+    assert (done.added, done.gone) == (0, 3)
+    assert (
+        opened.sql("SELECT status FROM images ORDER BY image_id")["status"].to_list()
+        == ["ok"] * 3 + ["missing"] * 3
+    )
+
+
+def test_other_builders(opened: catalog.Catalog, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "images" / "train", 2, ((40, 30),))
+    (folder / "metadata.csv").write_text("file_name,text\npicture-0000.png,zero\npicture-0001.jpg,one\n")
+    for text in folder.glob("*.txt"):
+        text.unlink()
+    assert ingest(opened, [f"hf://{tmp_path / 'images'}"], workers=1).added == 2
+    assert [row[1:3] for row in opened.sql(FOUND).rows()] == [("ok", "zero"), ("ok", "one")]
+    (tmp_path / "tars").mkdir()
+    make_tar(
+        tmp_path / "tars" / "train-0.tar",
+        [("a.png", png(1)), ("a.txt", b"a"), ("b.png", png(2)), ("b.txt", b"b")],
+    )
+    columns = Columns("png", "txt")
+    assert ingest(opened, [f"hf://{tmp_path / 'tars'}"], workers=1, columns=columns).added == 2
+    assert opened.sql(FOUND).rows()[-1][1:3] == ("ok", "b")
+
+
+def test_rows_that_fail(opened: catalog.Catalog, tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(png(1))
+    paths = (None, str(folder / "no.png"), str(tmp_path / "secret.png"), "http://localhost/x.png")
+    rows = [json.dumps({"image": {"path": path}, "text": "t"}) + "\n" for path in paths]
+    (folder / "train.jsonl").write_text("".join(rows))
+    assert ingest(opened, [f"hf://{folder}"], workers=1).added == 4
+    found = opened.sql("SELECT status, status_reason, uri FROM images ORDER BY image_id").rows()
+    assert [row[0] for row in found] == ["missing"] * 4
+    assert found[0][1] == "the row holds no image"
+    assert "FileNotFoundError" in found[1][1]
+    assert found[1][2].endswith("/train/1")
+    assert all("no path in the dataset" in row[1] for row in found[2:])
+
+
+def test_what_cannot_be_loaded_is_one_line(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    url = repository(tmp_path / "d", {"train": 2})
+    (tmp_path / "empty").mkdir()
+    for source, columns, message in (
+        ("hf://org/none-such", Columns(), "cannot be loaded"),  # HF_HUB_OFFLINE: nothing is asked
+        (f"hf://{tmp_path / 'nowhere'}", Columns(), "there is no folder"),
+        (f"hf://{tmp_path / 'empty'}", Columns(), "cannot be loaded"),
+        (f"{url}#val", Columns(), "no split 'val'; it has train"),
+        (url, Columns("jpg"), "no column 'jpg' in train; it has image, text: name one with --image-column"),
+        (url, Columns(text="alt"), "name one with --text-column"),
+    ):
+        with pytest.raises(BadInput, match=message) as caught:
+            ingest(opened, [source], columns=columns)
+        assert "\n" not in str(caught.value)
+    damaged = next((tmp_path / "d").glob("*-00001-*"))
+    damaged.write_bytes(damaged.read_bytes()[:400])
+    with pytest.raises((LensError, BadInput)) as caught:
+        ingest(opened, [url], workers=1)
+    assert "\n" not in str(caught.value)
