@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from catalog.console import say
+
 
 class Saver:
     """Runs one writing job at a time in a thread; what it raises is raised by the next `wait`."""
@@ -30,10 +32,17 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
+    @property
+    def failed(self) -> bool:
+        """Whether the last job has ended with an error that no `wait` has raised yet."""
+        return self._error is not None
+
     def finish(self) -> None:
-        """As `wait`, for a run that is ending because of another error: that one counts."""
+        """As `wait`, for a run that is ending because of another error: that one counts, this one is said."""
         if self._thread is not None:
             self._thread.join()
+        if self._error is not None:
+            say(f"warning: {self._error}")
 
     def _run(self, work: Callable[[], Path]) -> None:
         try:

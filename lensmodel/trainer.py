@@ -194,12 +194,12 @@ class Trainer:
                 self.at.skipped += skip
                 skips = skips + 1 if skip else 0
                 if skips >= SKIPS_IN_A_ROW:
-                    raise LensError(
-                        f"{skips} steps in a row, up to {self.at.step}, had a loss or gradient not finite; "
-                        f"the newest checkpoint is {self.saved}"
+                    self._give_up(
+                        f"{skips} steps in a row, up to {self.at.step}, had a loss or gradient not finite"
                     )
                 late = 0 < s.max_minutes * 60 <= time.monotonic() - start
-                asked, out_of_time = map(bool, self.ranks.sum([float(stop.asked), float(late)]))
+                votes = self.ranks.sum([float(stop.asked), float(late), float(self.saver.failed)])
+                asked, out_of_time, unsaved = map(bool, votes)
                 end = asked or out_of_time or self.at.step == s.max_steps
                 if self.at.step % s.log_every == 0 or end:
                     self._log_step(meter, loader, norm)
@@ -207,7 +207,7 @@ class Trainer:
                 with meter.paused():
                     if self.at.step % s.validate_every == 0 or (end and not asked):
                         self._validate(sets)
-                    due = due or end or self.at.step % s.checkpoint_every == 0
+                    due = due or end or unsaved or self.at.step % s.checkpoint_every == 0
                     if due and (end or not skips):
                         due = not self._save(skips, end)
                 if end:
@@ -240,13 +240,10 @@ class Trainer:
         Weights that an update has just broken show as steps that are skipped from then on. Nothing is saved that is
         not finite, and what is saved after skipped steps (at the end of a run) pushes no earlier checkpoint out.
         """
-        self._written()
+        failed = self._written(again=True)
         if not self.parallel.finite():
             if end:
-                raise LensError(
-                    f"the weights of step {self.at.step} are not finite and were not saved; "
-                    f"the newest checkpoint is {self.saved}"
-                )
+                self._give_up(f"the weights of step {self.at.step} are not finite and were not saved")
             return False
         start = time.monotonic()
         models, moments = self.parallel.snapshot(), self.parallel.moments(self.optimizer)
@@ -263,16 +260,32 @@ class Trainer:
 
         if self.ranks.main:
             self.saver.start(write)
-        if end:
+        if end or failed:
             self._written()
         return True
 
-    def _written(self) -> None:
-        """Wait until the checkpoint that is being written is there; if it failed, the run ends on every rank."""
+    def _written(self, again: bool = False) -> bool:
+        """Wait until the checkpoint that is being written is there; if it failed, the run ends on every rank, or with
+        `again` that is said, since the present state will be saved at once. Returns whether it failed."""
+        failed = False
         with self.ranks.main_first():
             if self.ranks.main:
-                self.saver.wait()
+                try:
+                    self.saver.wait()
+                except LensError as error:
+                    if not again:
+                        raise
+                    failed = True
+                    say(f"warning: {error}; trying once more")
                 self.saved = self.saver.newest or self.saved
+        return self.ranks.sum([float(failed)])[0] > 0
+
+    def _give_up(self, why: str) -> None:
+        """End the run on every rank; the first says why, and what can be gone on from."""
+        with self.ranks.main_first():
+            if self.ranks.main:
+                self.saver.finish()
+                raise LensError(f"{why}; the newest checkpoint is {self.saver.newest or self.saved}")
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -175,3 +175,31 @@ def test_another_end_of_a_linear_schedule_is_said(tiny, tiny_overrides, run, cap
     assert "goes on at 5.00e-04 instead of 0.00e+00" in told
     trainer(tiny, tiny_overrides, run, "max_steps=4", resume=True).run()
     assert "linear schedule" not in capsys.readouterr().err
+
+
+def test_a_save_that_fails_once_is_made_good_and_one_that_keeps_failing_ends_the_run(
+    tiny, tiny_overrides, tmp_path, monkeypatch, capsys
+):
+    more = ("max_steps=8", "checkpoint_every=3", "log_every=1", "holdout=0")
+    save, calls = checkpoint.save_checkpoint, []
+
+    def failing(times):
+        def one(*args):
+            calls.append(args[1])
+            if len(calls) in times:
+                raise LensError("could not save: no space left on the disk")
+            return save(*args)
+
+        return one
+
+    monkeypatch.setattr(checkpoint, "save_checkpoint", failing({1}))
+    trainer(tiny, tiny_overrides, tmp_path / "once", *more).run()
+    assert "trying once more" in capsys.readouterr().err
+    assert calls[0] == 3 and calls[1] in (4, 5, 6) and calls[-1] == 8
+    assert [n for n, _ in checkpoint.numbered(tmp_path / "once")] == calls[1:]
+
+    calls.clear()
+    monkeypatch.setattr(checkpoint, "save_checkpoint", failing({2, 3}))
+    with pytest.raises(LensError, match="no space left"):
+        trainer(tiny, tiny_overrides, tmp_path / "twice", *more).run()
+    assert [n for n, _ in checkpoint.numbered(tmp_path / "twice")] == [3]
