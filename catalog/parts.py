@@ -6,11 +6,12 @@ disk. So a part either is there whole or is not there, and its id says what it h
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 from catalog.console import one_line, say
 
 TEMPORARY = ".tmp"
+ROOM = 1 << 20  # bytes: a disk on which a part did not fit takes no more of these
 ROW_GROUP = 122_880  # rows: DuckDB's own row group, so that it stores what it reads without cutting it anew
 
 
@@ -61,10 +63,19 @@ def write(root: Path, stage: str, part_id: str, frame: pl.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{part_id}.parquet"
     with atomic(path) as file:
-        frame.write_parquet(
-            cast(IO[bytes], file), compression="zstd", compression_level=1, row_group_size=ROW_GROUP
-        )
+        write_frame(file, frame, compression="zstd", compression_level=1, row_group_size=ROW_GROUP)
     return path
+
+
+def write_frame(file: IO[bytes], frame: pl.DataFrame, **options: Any) -> None:
+    """Write `frame` as Parquet. Raises OSError where the disk is full, which polars calls a malformed file."""
+    try:
+        frame.write_parquet(file, **options)
+    except pl.exceptions.PolarsError as error:
+        file.seek(0, os.SEEK_END)
+        file.write(bytes(ROOM))
+        file.flush()
+        raise OSError(errno.EIO, f"the table could not be written ({one_line(error)})") from None
 
 
 def count(part: Path) -> int:

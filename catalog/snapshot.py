@@ -46,9 +46,15 @@ def use(connection: duckdb.DuckDBPyConnection, database: Path, text: str) -> Non
             not OF_FEW.search(text)
             and not lock.busy(database.parent)
             and _range(connection)[0] >= LEAST_IMAGES
-            and _make(connection, path)
+            and _make(connection, database, path)
         ):
             _attach(connection, path)
+
+
+def remove(root: Path) -> None:
+    """Delete the snapshots of the catalog at `root`: after a takedown they still hold what was taken down."""
+    for path in (root / FOLDER).glob("trainable-*"):
+        path.unlink(missing_ok=True)
 
 
 def _key(database: Path) -> str:
@@ -57,7 +63,8 @@ def _key(database: Path) -> str:
     for path in (database, database.with_name(f"{database.name}.wal")):
         with suppress(FileNotFoundError):
             state = path.stat()
-            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns))
+            # ctime, too: nobody can set it back, as a copy into place or a restored time does with mtime.
+            found.append((path.name, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
     return hashlib.sha256(repr(found).encode()).hexdigest()[:16]
 
 
@@ -75,14 +82,13 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         path.unlink()
 
 
-def _make(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+def _make(connection: duckdb.DuckDBPyConnection, database: Path, path: Path) -> bool:
     """Write the snapshot, unless another process is at it. False if there is none then."""
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent) as alone:
         if not alone or path.is_file():
             return path.is_file()
-        for old in path.parent.glob("trainable-*"):
-            old.unlink()
+        remove(database.parent)
         making = path.with_name(f"{path.stem}-making.tmp")
         try:
             images, first, last = _range(connection)
@@ -97,8 +103,7 @@ def _make(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
             say(f"no snapshot could be written ({one_line(error)}); queries take longer without it")
             with suppress(duckdb.Error):
                 _run(connection, "snapshot_detach", making)
-            for left in path.parent.glob("trainable-*"):
-                left.unlink()
+            remove(database.parent)
             return False
         making.rename(path)
     return True

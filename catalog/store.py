@@ -131,16 +131,16 @@ class Catalog:
     # ---- writing
 
     @contextmanager
-    def job(self, stage: str, resumes: bool = False) -> Iterator[None]:
+    def job(self, stage: str, resumes: bool = False, outdates: Sequence[str] = ()) -> Iterator[None]:
         """Hold the catalog for one filling job, having removed what a killed one left unfinished.
 
         A stage that commits the finished parts of a killed job itself says so with `resumes`; otherwise its parts
-        are made anew.
+        are made anew. So are those of the stages in `outdates`: they tell of images as they were before this job.
         """
         with job_lock(self.root, stage):
             parts.sweep(self.root)
-            if not resumes:
-                for part in parts.waiting(self.root, stage):
+            for late in (*outdates, *(() if resumes else (stage,))):
+                for part in parts.waiting(self.root, late):
                     part.unlink()
             yield
 

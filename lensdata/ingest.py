@@ -40,6 +40,7 @@ UPDATING = [
     "ingest_forget_buckets", "ingest_update",
 ]  # fmt: skip
 READABLE = (pixels.OK, pixels.OK_WARNINGS)
+REMOVED = "removed"  # by a takedown
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,10 @@ def ingest(
     found = require(paths, columns)
     survey = Survey()
     with (
-        catalog.job("ingest"), Seen(catalog.root) as seen, Progress(None, "ingest", "images") as bar,
-    ):  # fmt: skip
+        catalog.job("ingest", outdates=("score", "caption")),
+        Seen(catalog.root) as seen,
+        Progress(None, "ingest", "images") as bar,
+    ):
         work = _Work(catalog, found, source, survey, columns, retry, seen)
         waiting: dict[int, Path | None] = {}
         following = updated = 0
@@ -209,6 +212,12 @@ def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> Non
     row["text_changed"] = text_read and any(row[name] != known[name] for name in TEXT_COLUMNS)
     if row["sha256"] is not None and row["sha256"] != known["sha256"]:
         row["change"] = "bytes"
+        return
+    if known["status"] == REMOVED:  # stays so, and its text gone
+        row |= {name: known[name] for name in ("status", "status_reason")} | {
+            "change": "file",
+            "text_changed": False,
+        }
         return
     if row["sha256"] is not None and row["status"] == pixels.OK and _judged_by_decoding(known):
         row["status"], row["status_reason"] = known["status"], known["status_reason"]

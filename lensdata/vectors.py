@@ -6,6 +6,7 @@ an embedding tells a page of text from a photograph, and not one page of text fr
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -25,10 +26,15 @@ def save_vectors(folder: Path, part: str, rows: list[tuple[np.ndarray, np.ndarra
     """Write one part's (vector [D], thumbnail) rows; the vectors appear last."""
     vectors, thumbnails = zip(*rows, strict=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with parts.atomic(folder / f"{part}.thumb.npy") as file:
-        np.save(file, np.stack(thumbnails))
-    with parts.atomic(folder / f"{part}.npy") as file:
-        np.save(file, np.stack(vectors).astype(np.float16))
+    _save(folder / f"{part}.thumb.npy", np.stack(thumbnails))
+    _save(folder / f"{part}.npy", np.stack(vectors).astype(np.float16))
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    """By way of memory: writing to a file itself, NumPy does not say why it cannot, such as that the disk is full."""
+    content = io.BytesIO()
+    np.save(content, array)
+    parts.write_bytes(path, content.getvalue())
 
 
 class Damaged(Exception):

@@ -7,7 +7,6 @@ or missed, and one that is missing or unreadable costs a full search and nothing
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +62,14 @@ def load(folder: Path, key: str) -> State | str:
         with np.load(folder / FILE, allow_pickle=False) as file:
             if str(file["key"]) != key:
                 return "the last search had another threshold or other rules"
-            found = dict(file)
+            return _state(dict(file))
     except FileNotFoundError:
         return "no earlier search has left its cells"
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive fails in many ways
         return f"{FILE} cannot be read ({error})"
+
+
+def _state(found: dict[str, np.ndarray]) -> State:
     built, added = found["counts"].tolist()
     return State(
         ids=found["ids"],

@@ -115,7 +115,7 @@ def _prepare(out: Path, wanted: dict[str, Any], name: str) -> Manifest | None:
         )
     mark = out / UNDER_WAY
     if mark.is_file():
-        if {**json.loads(mark.read_text()), "manifest": name} != {**wanted, "manifest": name}:
+        if {**under_way(out), "manifest": name} != {**wanted, "manifest": name}:
             raise BadInput(
                 f"{out} holds the unfinished shards of another selection; finish them as they were begun with "
                 "--resume, or delete it, or name another folder"
@@ -126,6 +126,19 @@ def _prepare(out: Path, wanted: dict[str, Any], name: str) -> Manifest | None:
     else:
         parts.write_bytes(mark, json.dumps({**wanted, "manifest": name}).encode())
     return None
+
+
+def under_way(out: Path) -> dict[str, Any]:
+    """What `out` is being filled with; {} if nothing. Raises BadInput for a note that is none of ours."""
+    try:
+        found = json.loads((out / UNDER_WAY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "fingerprint" not in found:
+        raise BadInput(f"{out / UNDER_WAY} is damaged; delete {out} and build again")
+    return found
 
 
 def _plan(samples: Iterable[pl.DataFrame], most: int, most_bytes: int) -> Plan:
@@ -201,6 +214,8 @@ def _finish(
         (out / DROPPED).unlink()
     samples = sum(shard["samples"] for shard in shards)
     if not samples:
+        for shard in shards:  # so that the same command tries again
+            (out / shard["name"]).unlink()
         raise LensError(
             f"none of the {lost} selected images could be read ({reason}); are the files still there?"
         )

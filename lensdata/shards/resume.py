@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from catalog.manifest import Manifest
 from catalog.select import Selection
 from catalog.store import Catalog
 from lensdata import engine
-from lensdata.shards.builder import UNDER_WAY, Built, build, built
+from lensdata.shards.builder import Built, build, built, under_way
 
 
 def resume(
@@ -37,11 +36,10 @@ def resume(
         if settings.pop("fingerprint", None) != found.fingerprint:  # a takedown has been here since
             return built(found, reused=True)
         return build(catalog, found, out, **settings, workers=workers, on=on)
-    try:
-        settings = json.loads((out / UNDER_WAY).read_text())
-    except FileNotFoundError:
+    settings = under_way(out)
+    if not settings:
         return None
-    name = settings.pop("manifest", "")
+    name = str(settings.pop("manifest", ""))
     kept = catalog.root / "manifests" / Path(name).name
     recorded = manifest.load(kept) if name and (kept / "manifest.json").is_file() else None
     if recorded is None or recorded.fingerprint != settings.pop("fingerprint"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from catalog import manifest, parts
+from catalog import manifest, parts, snapshot
 from catalog import mixture as mixtures
 from catalog.console import say
 from catalog.errors import BadInput
@@ -26,7 +26,8 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
     """Take images down: status `removed` with the reason; scores, captions, vectors and clusters deleted; the
     catalog's manifests and the shards in the folders `shards` re-emitted without them.
 
-    Rows with the same bytes go, too. Whatever was killed half-way is completed by the same call. Returns the ids
+    Rows with the same bytes go, too, and stay gone whatever becomes of their files; other bytes in their place are
+    another image. Whatever was killed half-way is completed by the same call. Returns the ids
     removed and what was rewritten. Raises BadInput for an id the catalog does not have, before anything is done.
     """
     for folder in shards:
@@ -36,7 +37,7 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
     if unknown:
         raise BadInput(f"there is no image {unknown[0]} in {catalog.root}")
     ids = known["image_id"].sort().to_list()
-    with catalog.job("remove"):
+    with catalog.job("remove", outdates=("score", "caption")):
         vectors = catalog.named("remove_vectors", ids=ids)
         _blank(catalog.root, vectors)
         digest = hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
@@ -44,6 +45,8 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
             catalog.root, "remove", f"remove-{catalog.version:08d}-{digest}", pl.DataFrame({"image_id": ids})
         )
         catalog.commit_part("remove", part, FORGET, reason=reason)
+        snapshot.remove(catalog.root)
+        _drop_unused_vectors(catalog)
         gone = set(ids)
         rewritten = [
             name
@@ -68,6 +71,14 @@ def _blank(root: Path, vectors: pl.DataFrame) -> None:
             if row < len(matrix):
                 matrix[row] = 0
                 matrix.flush()
+
+
+def _drop_unused_vectors(catalog: Catalog) -> None:
+    """Delete parts of vectors and thumbnails of which no row is in use: what a killed job left may show the image."""
+    used = set(catalog.named("vector_parts").iter_rows())
+    for path in (catalog.root / "embeddings").glob("*/score-*.npy"):
+        if (path.parent.name, path.name.partition(".")[0]) not in used:
+            path.unlink()
 
 
 def _without(catalog: Catalog, old: Manifest, gone: set[int], parent: Path | None) -> list[str]:

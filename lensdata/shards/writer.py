@@ -50,7 +50,7 @@ def write_shard(task: engine.Task, watch: engine.Watch) -> None:
             size = tar.finish()
         frame = pl.DataFrame(rows, schema=INDEX_SCHEMA, orient="row")
         with parts.atomic(out / INDEX / f"{task.part_id}.parquet") as index_file:
-            frame.write_parquet(index_file)
+            parts.write_frame(index_file, frame)
         note = {"bytes": size, "sha256": hashed.sha256()}
         parts.write_bytes(out / INDEX / f"{task.part_id}.json", json.dumps(note).encode())
 

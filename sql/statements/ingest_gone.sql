@@ -3,6 +3,6 @@
 SELECT i.image_id, tars.file_size, tars.file_mtime_ns
 FROM images i
 JOIN tars USING (uri)
-WHERE i.status <> 'missing'
+WHERE i.status NOT IN ('missing', 'removed')  -- what was taken down stays so
   AND (i.file_size IS DISTINCT FROM tars.file_size OR i.file_mtime_ns IS DISTINCT FROM tars.file_mtime_ns)
 ORDER BY i.image_id

@@ -2,7 +2,7 @@
 -- whose uri the listing (the Parquet file $seen) did not meet.
 SELECT i.image_id, i.uri, i.file_size, i.file_mtime_ns
 FROM images i
-WHERE i.status <> 'missing'
+WHERE i.status NOT IN ('missing', 'removed')  -- what was taken down stays so
   AND EXISTS (SELECT 1 FROM roots WHERE starts_with(i.uri, roots.prefix))
   AND NOT EXISTS (SELECT 1 FROM read_parquet($seen) AS s WHERE s.uri = i.uri)
 ORDER BY i.image_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import polars as pl
@@ -30,6 +31,13 @@ def test_an_error_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None:
         half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_called_one() -> None:
+    frame = pl.DataFrame({"x": range(1000)})
+    with Path("/dev/full").open("wb", buffering=0) as file, pytest.raises(OSError, match="space") as found:
+        parts.write_frame(file, frame)
+    assert found.value.errno == errno.ENOSPC
 
 
 def test_sweep_removes_half_written_files_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -65,6 +66,17 @@ def test_so_does_another_programs_change(large: catalog.Catalog) -> None:
     assert large.sql("SELECT count(*) FROM trainable WHERE nsfw < 0.5").item() == 12
     with duckdb.connect(str(large.root / "catalog.duckdb")) as connection:
         connection.execute("UPDATE scores SET nsfw = 0.9 WHERE image_id <= 4")
+    assert large.sql("SELECT count(*) FROM trainable WHERE nsfw < 0.5").item() == 8
+
+
+def test_even_if_it_sets_the_time_back(large: catalog.Catalog) -> None:
+    path = large.root / "catalog.duckdb"
+    assert large.sql("SELECT count(*) FROM trainable WHERE nsfw < 0.5").item() == 12
+    before = path.stat()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE scores SET nsfw = 0.9 WHERE image_id <= 4")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
     assert large.sql("SELECT count(*) FROM trainable WHERE nsfw < 0.5").item() == 8
 
 

@@ -76,6 +76,21 @@ def test_changed_bytes_keep_the_id_and_lose_what_was_made_of_the_old(known) -> N
     assert ingest(opened, [path.parent], workers=1).unchanged == 12
 
 
+def test_scores_of_the_old_bytes_are_not_committed_afterwards(known) -> None:
+    """A killed job has left them, finished."""
+    opened, path, before = known
+    row = {"image_id": before["image_id"], "nsfw": 0.1, "nsfw_state": "scored", "nsfw_scorer": 1}
+    parts.write(
+        opened.root, "score", "score-late", pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    )
+    picture(77, 600, 400).save(path)
+    ingest(opened, [path.parent], workers=1)
+    score.score(opened, only=("clarity",), workers=1)
+    found = opened.sql("SELECT nsfw, clarity FROM scores WHERE image_id = $id", id=before["image_id"]).row(0)
+    assert found[0] is None
+    assert found[1] is not None
+
+
 def test_a_touched_file_is_unchanged(known) -> None:
     opened, path, before = known
     os.utime(path, ns=(1, 1))

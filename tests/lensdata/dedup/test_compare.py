@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -214,7 +215,16 @@ def emptied(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [halved, flipped, emptied, Path.unlink])
+def mixed_up(path: Path) -> None:
+    with np.load(path) as file:
+        arrays = dict(file)
+    del arrays["counts"]
+    np.savez(path, **arrays)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("counts.npy", b"none of NumPy's")
+
+
+@pytest.mark.parametrize("harm", [halved, flipped, emptied, mixed_up, Path.unlink])
 def test_a_state_that_cannot_be_read_costs_a_full_search_and_no_more(tmp_path: Path, harm, capsys) -> None:
     stored, value = grown(tmp_path)
     chosen = ranked(stored, np.ones(1000, dtype=bool), value)

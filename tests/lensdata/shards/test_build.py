@@ -16,7 +16,7 @@ import webdataset
 import catalog
 from catalog import manifest
 from catalog.errors import BadInput, LensError
-from lensdata.shards import build, verify
+from lensdata.shards import build, resume, verify
 from lensdata.shards.builder import _claim, _plan
 
 
@@ -143,14 +143,29 @@ def test_a_lost_image_is_left_out_with_its_reason(
     assert len(manifest.load(tmp_path / "s").samples) == 6
 
 
-def test_if_every_image_is_lost_the_job_fails(
+def test_if_every_image_is_lost_the_job_fails_until_they_are_back(
     filled_own: catalog.Catalog, images: Path, tmp_path: Path
 ) -> None:
     chosen = filled_own.select().manifest("train")
-    for path in images.iterdir():
-        path.unlink()
-    with pytest.raises(LensError, match="none of the 8 selected images could be read"):
-        build(filled_own, chosen, tmp_path / "s", workers=1)
+    away = images.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(LensError, match="none of the 8 selected images could be read"):
+            build(filled_own, chosen, tmp_path / "s", workers=1)
+    away.rename(images)
+    done = build(filled_own, chosen, tmp_path / "s", workers=1)
+    assert (done.samples, done.dropped) == (8, 0)
+    assert list(verify(tmp_path / "s")) == []
+    assert not (tmp_path / "s" / "dropped.jsonl").exists()
+
+
+@pytest.mark.parametrize("note", ['{"x"', "[]", "{}"])
+def test_a_damaged_note_of_a_build_is_named(filled: catalog.Catalog, tmp_path: Path, note: str) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "build.json").write_text(note)
+    with pytest.raises(BadInput, match="is damaged"):
+        made(filled, tmp_path / "s")
+    with pytest.raises(BadInput, match="is damaged"):
+        resume(filled, tmp_path / "s", {})
 
 
 def cut_at_a_member(path: Path) -> None:

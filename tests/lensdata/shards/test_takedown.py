@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import polars as pl
 import pytest
 
 import catalog
-from catalog import manifest
+from catalog import manifest, parts, snapshot
 from catalog.errors import BadInput
+from lensdata import score, vectors
 from lensdata.ingest import ingest
 from lensdata.shards import build, remove, verify
 
@@ -66,6 +68,14 @@ def test_the_catalog_forgets_what_it_knew(filled: catalog.Catalog, shards: Path)
     assert len(manifest.load(shards).samples) == 8  # not asked for
 
 
+def test_no_snapshot_keeps_what_was_taken_down(filled: catalog.Catalog, monkeypatch) -> None:
+    monkeypatch.setattr(snapshot, "LEAST_IMAGES", 12)
+    filled.select().frame()
+    assert list((filled.root / snapshot.FOLDER).glob("trainable-*"))
+    remove(filled, [2], "ticket 5", [])
+    assert not list((filled.root / snapshot.FOLDER).glob("trainable-*"))
+
+
 def test_a_second_takedown_goes_on_from_the_first(filled: catalog.Catalog, shards: Path) -> None:
     remove(filled, [1], "x", [shards])
     remove(filled, [2, 4], "x", [shards])
@@ -93,14 +103,37 @@ def test_a_removed_image_is_not_ingested_again(filled_own: catalog.Catalog, imag
     ]
 
 
+def test_it_stays_removed_whatever_becomes_of_its_file(filled_own: catalog.Catalog, images: Path) -> None:
+    remove(filled_own, [1], "x", [])
+    path = Path(filled_own.sql("SELECT uri FROM images WHERE image_id = 1").item())
+    content = path.read_bytes()
+    for change in (path.unlink, lambda: path.write_bytes(content), lambda: os.utime(path, (9, 9))):
+        change()
+        ingest(filled_own, [images], workers=1, retry=True)
+        score.score(filled_own, only=("clarity",), retry_failed=True, workers=1)
+        row = filled_own.sql("SELECT status, status_reason, alt_text FROM images WHERE image_id = 1").row(0)
+        assert row == ("removed", "x", None)
+        assert filled_own.sql("SELECT count(*) FROM scores WHERE image_id = 1").item() == 0
+
+
+def test_what_a_killed_job_knew_of_it_is_not_committed_afterwards(filled_own: catalog.Catalog) -> None:
+    row = {"image_id": 2, "status": "ok", "nsfw": 0.1, "nsfw_state": "scored", "nsfw_scorer": 1}
+    late = pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    parts.write(filled_own.root, "score", "score-late", late)
+    folder = filled_own.root / "embeddings" / "m"
+    vectors.save_vectors(folder, "score-late", [(np.ones(4), np.ones((32, 32, 3), np.uint8))])
+    remove(filled_own, [2], "x", [])
+    score.score(filled_own, only=("clarity",), workers=1)
+    assert filled_own.sql("SELECT status FROM images WHERE image_id = 2").item() == "removed"
+    assert filled_own.sql("SELECT count(*) FROM scores WHERE image_id = 2").item() == 0
+    assert list(folder.iterdir()) == []
+
+
 def test_vectors_are_blanked(filled: catalog.Catalog) -> None:
     folder = filled.root / "embeddings" / "m"
     folder.mkdir(parents=True)
     np.save(folder / "p.npy", np.ones((3, 4), dtype=np.float16))
     row = {"image_id": 2, "embedding_model": "m", "embedding_row": 1}
-    from catalog import parts
-    from lensdata import score
-
     part = parts.write(
         filled.root, "score", "p", pl.DataFrame([row], schema=score.part_schema(), orient="row")
     )

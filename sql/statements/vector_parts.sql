@@ -1,0 +1,1 @@
+SELECT DISTINCT model, part FROM embeddings WHERE row >= 0
