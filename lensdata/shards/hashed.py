@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import IO
@@ -20,6 +21,8 @@ class HashedFile:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._descriptor = _descriptor(file)
+        self._written = 0
         self._digest = hashlib.sha256()
         self._filling, self._other = (memoryview(bytearray(BLOCK_BYTES)) for _ in range(2))
         self._used = 0
@@ -55,4 +58,22 @@ class HashedFile:
             self._hashing.result()  # of the other block, which is filled next
         self._hashing = self._hasher.submit(self._digest.update, block)
         self._file.write(block)
+        self._start_writing_back(len(block))
         self._filling, self._other, self._used = self._other, self._filling, 0
+
+    def _start_writing_back(self, size: int) -> None:
+        """Have the disk begin with what was just written: the fsync at the end would let the processor wait for it all.
+
+        Linux answers this advice by queueing dirty pages; they stay cached.
+        """
+        if self._descriptor is not None:
+            os.posix_fadvise(self._descriptor, self._written, size, os.POSIX_FADV_DONTNEED)
+        self._written += size
+
+
+def _descriptor(file: IO[bytes]) -> int | None:
+    """Of a real file on a system that takes advice."""
+    try:
+        return file.fileno() if hasattr(os, "posix_fadvise") else None
+    except OSError:  # a file in memory has none
+        return None
