@@ -108,8 +108,8 @@ class Settings:
         return {512: self.batch_512, 768: self.batch_768, 1024: self.batch_1024}
 
 
-# What may differ between a checkpoint and the run that resumes it. None of it changes what is trained or measured,
-# except max_steps under a linear schedule, which is then said (`events.stretched`).
+# What may differ between a checkpoint and the run that resumes it. None of it changes what is trained or measured
+# beyond rounding, except max_steps under a linear schedule, which is then said (`events.stretched`).
 FREE_ON_RESUME = frozenset([
     "max_steps", "max_minutes", "workers", "prefetch", "cache_mb", "features", "encoder", "log_every", "validate_every",
     "checkpoint_every", "keep_checkpoints", "device", "sample_mu", "gradient_checkpointing", "compile", "sharding",

@@ -68,6 +68,10 @@ def list_tar(path: Place, survey: Survey) -> Iterator[Item]:
     members: Members = {}
     for member in _members(path, survey):
         folder, _, base = member.name.rpartition("/")
+        if member.name.startswith("/") or ".." in folder.split("/"):
+            survey.note(
+                "members of tars named to lead out of a folder (read in place)", f"{path}:{member.name}"
+            )
         stem, dot, extension = base.partition(".")
         if not stem or not dot:
             survey.note("members of tars without a key or extension passed over", f"{path}:{member.name}")

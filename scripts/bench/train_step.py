@@ -81,6 +81,17 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
+def medians(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """CPU seconds of each, which take turns; one uncounted turn before."""
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    for counted in range(-1, rounds):
+        for name, one in work.items():
+            seconds = cpu_seconds(one)
+            if counted >= 0:
+                taken[name].append(seconds)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
 def product(bf16: bool) -> tuple[Callable[[], object], float]:
     """A matrix product as large as the block's: 1,152 tokens through the SwiGLU. Returns it and its FLOPs."""
     dtype = torch.bfloat16 if bf16 else torch.float32
@@ -103,13 +114,7 @@ def speeds(bf16: bool, rounds: int) -> None:
 
         work[name] = train
     work["product"], operations["product"] = product(bf16)
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for counted in range(-1, rounds):
-        for name, one in work.items():
-            seconds = cpu_seconds(one)
-            if counted >= 0:
-                taken[name].append(seconds)
-    rate = {name: operations[name] / statistics.median(values) for name, values in taken.items()}
+    rate = {name: operations[name] / seconds for name, seconds in medians(work, rounds).items()}
     print(f"{'bf16' if bf16 else 'fp32'}, one thread, median of {rounds} rounds")
     for name in MODELS:
         print(
@@ -134,15 +139,9 @@ def optimiser(rounds: int) -> None:
         "lens optimiser": ours.step,
         "lens EMA": lambda: torch._foreach_lerp_(average, mine, 1e-4),
     }
-    taken: dict[str, list[float]] = {name: [] for name in work}
-    for counted in range(-1, rounds):
-        for name, one in work.items():
-            seconds = cpu_seconds(one)
-            if counted >= 0:
-                taken[name].append(seconds)
-    base = statistics.median(taken["fused AdamW"])
-    for name, values in taken.items():
-        print(f"{name}: {statistics.median(values) / base:.2f} x fused AdamW")
+    seconds = medians(work, rounds)
+    for name, value in seconds.items():
+        print(f"{name}: {value / seconds['fused AdamW']:.2f} x fused AdamW")
 
 
 def peak_memory(name: str, bf16: bool) -> None:

@@ -205,3 +205,15 @@ def batches_as_planned(trainer, batches):
     from lensmodel.data.plan import Batch
 
     return [Batch(n, 0, b.bucket, torch.tensor(b.rows).numpy()) for n, b in enumerate(batches)]
+
+
+@pytest.mark.slow
+def test_compiled_blocks_train_the_same_weights(tiny, tiny_overrides, tmp_path):
+    found = []
+    for compiled in ("false", "true"):
+        run = tmp_path / compiled
+        train(tiny, tiny_overrides, run, f"compile={compiled}", "max_steps=3", "sharding=none")
+        found.append(load_file(checkpoint.find(run) / "model" / "diffusion_pytorch_model.safetensors"))
+    assert found[0].keys() == found[1].keys()
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-3, atol=1e-4, msg=name)

@@ -66,6 +66,16 @@ def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
     assert "without a key or extension" in said
 
 
+def test_names_that_would_lead_out_of_a_folder_are_said_and_lead_nowhere(tmp_path: Path) -> None:
+    names = ["../out.png", "/root.png", "a/../../b.png", "..png.png", "fine.png"]
+    (tmp_path / "in").mkdir()
+    path = make_tar(tmp_path / "in" / "t.tar", [(name, b"image") for name in names])
+    survey = Survey()
+    assert {item.uri for item in list_tar(path, survey)} == {str(path)}
+    assert "lead out of a folder (read in place): 3 (such as" in "\n".join(survey.lines())
+    assert [p.name for p in tmp_path.rglob("*.png")] == []
+
+
 def test_links_and_sparse_members_are_counted(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "s.tar", [("a.png", b"image")])
     with tarfile.open(path, "a") as tar:
