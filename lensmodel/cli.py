@@ -169,6 +169,7 @@ def train(
 )
 @click.option("--raw", is_flag=True, help="Use the raw weights instead of the averaged ones (EMA).")
 @click.option("--encoder", help="Where the language encoder is now, if not where it was in training.")
+@click.option("--vae", help="Where the autoencoder is now, if not where it was in training.")
 @click.option(
     "--base",
     type=click.Path(path_type=Path),
@@ -177,8 +178,8 @@ def train(
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON on stdout.")
 def draw(
     checkpoint: Path, prompts: tuple[str, ...], out: Path, width: int | None, height: int | None, steps: int,
-    guidance: float, seed: int, count: int, method: str, raw: bool, encoder: str | None, base: Path | None,
-    as_json: bool,
+    guidance: float, seed: int, count: int, method: str, raw: bool, encoder: str | None, vae: str | None,
+    base: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Draw pictures from prompts with a trained checkpoint: one PNG each, and grid.png with all of them.
 
@@ -202,7 +203,7 @@ def draw(
     unique = list(dict.fromkeys(prompts))  # equal prompts draw equal pictures
     options = generate.Options(width, height, steps, guidance, seed, count, method)
     generate.make_folder(out)
-    generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder, base=base)
+    generator = generate.Generator(checkpoint, "model" if raw else "ema", encoder, base=base, vae=vae)
     pictures = generator.draw(unique, options)
     paths = generate.write(unique, pictures, count, generator.about(options), out)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -50,7 +51,7 @@ class Generator:
 
     def __init__(
         self, path: Path, weights: str = "ema", encoder: str | None = None, device: str = "auto",
-        base: Path | None = None,
+        base: Path | None = None, vae: str | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.weights = checkpoint.find(path), weights
         self.state = checkpoint.read_state(self.folder)
@@ -64,6 +65,10 @@ class Generator:
             raise BadInput(f"{self.folder / 'state.json'}: {error}") from None
         self.device = distributed.device(device)
         self.model = origin.whole(self.folder / weights, self.state, base, self.device)
+        if vae and self.settings.latents != "vae":
+            raise BadInput(f"{self.folder} draws pixels, not the latents of an autoencoder; leave --vae out")
+        if vae:
+            self.settings = dataclasses.replace(self.settings, vae=vae)
         self.latents = build.latents(self.settings, self.device, self.state["latents"].get("weights", ""))
         self.encoder = text.load(config, str(self.device))
 
