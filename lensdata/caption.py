@@ -34,8 +34,9 @@ class Caption:
 
 @dataclass(frozen=True)
 class Captioner:
-    """A way to caption: `caption` takes rows of `images` (image_id, uri, byte_offset, byte_length, alt_text) and
-    yields one `Caption` for each, in any order. `model`, `prompt_hash` and `settings` are its identity."""
+    """A way to caption: `caption` takes rows of `images` (image_id, uri, byte_offset, byte_length, alt_text, and for
+    its own style brief_text or dense_text) and yields one `Caption` for each, in any order. `model`, `prompt_hash` and
+    `settings` are its identity."""
 
     style: str
     model: str
@@ -44,18 +45,43 @@ class Captioner:
     settings: str | None = None
 
 
-def from_source(names: bool = False) -> Captioner:
-    """The source's own text, as it came with the image; with `names`, the words of the file's and its folder's name
-    where there is none. The two are different captioners, so asking for names later fills what is still missing."""
+@dataclass(frozen=True)
+class Copied:
+    """How many captions came from the sources: alt texts, readable images `without` one, brief and dense captions."""
+
+    alt: int
+    without: int
+    brief: int
+    dense: int
+
+    def __str__(self) -> str:
+        counts = {"alt": self.alt, "brief": self.brief, "dense": self.dense}
+        copied = ", ".join(f"{n} {style}" for style, n in counts.items() if n or style == "alt")
+        return f"{copied} captions from the sources; {self.without} images without alt text"
+
+
+def from_source(names: bool = False, style: str = "alt") -> Captioner:
+    """The source's own text of a style (alt, brief, dense), as it came with the image; with `names`, the words of the
+    file's and its folder's name for the alt text where there is none. The two are different captioners, so asking for
+    names later fills what is still missing."""
+    missing = "the source gives no text" if style == "alt" else f"the source gives no {style} text"
 
     def copy(rows: list[dict[str, Any]]) -> Iterable[Caption]:
         for row in rows:
-            text = row["alt_text"] or (_words_of_name(row["uri"]) if names else None)
-            yield Caption(
-                row["image_id"], text, None if text else row["alt_error"] or "the source gives no text"
-            )
+            text = row[f"{style}_text"] or (_words_of_name(row["uri"]) if names else None)
+            reason = f"{missing} ({row['alt_error']})" if row["alt_error"] else missing
+            yield Caption(row["image_id"], text, None if text else reason)
 
-    return Captioner("alt", "source+names" if names else "source", copy)
+    return Captioner(style, "source+names" if names else "source", copy)
+
+
+def copy_all(catalog: Catalog, names: bool = False, retry_failed: bool = False) -> Copied:
+    """Caption from the sources: the alt text of every image, and of those that come with one the brief and the dense
+    caption, unless the image has a caption of that style from elsewhere."""
+    alt, without = caption(catalog, from_source(names), retry_failed)
+    brief, _ = caption(catalog, from_source(style="brief"), offered=True)
+    dense, _ = caption(catalog, from_source(style="dense"), offered=True)
+    return Copied(alt, without, brief, dense)
 
 
 def _words_of_name(uri: str) -> str | None:
@@ -65,8 +91,11 @@ def _words_of_name(uri: str) -> str | None:
     return ": ".join(part for part in (folder, name) if part) or None
 
 
-def caption(catalog: Catalog, captioner: Captioner, retry_failed: bool = False) -> tuple[int, int]:
-    """Caption the readable images that lack a caption of this style by this model and prompt.
+def caption(
+    catalog: Catalog, captioner: Captioner, retry_failed: bool = False, offered: bool = False
+) -> tuple[int, int]:
+    """Caption the readable images that lack a caption of this style by this model and prompt; with `offered`, those
+    that lack one by any and whose source gives one.
 
     Returns (captioned, failed). Each part is committed as it finishes.
     """
@@ -75,7 +104,7 @@ def caption(catalog: Catalog, captioner: Captioner, retry_failed: bool = False) 
     with catalog.job("caption", resumes=True):
         for part in parts.waiting(catalog.root, "caption"):
             catalog.commit_part("caption", part, ["caption_part"])
-        pending = catalog.named("caption_pending", **identity, retry=retry_failed)
+        pending = catalog.named("caption_pending", **identity, retry=retry_failed, offered=offered)
         version = catalog.version
         with Progress(len(pending), f"caption {captioner.style}", "images") as bar:
             for chunk in pending.iter_slices(PART_IMAGES):

@@ -59,6 +59,8 @@ def main() -> None:
     help="Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
 )  # fmt: skip
 @click.option("--text-column", help="Where a table or list has their texts.  [default: text or caption]")
+@click.option("--brief-column", help="Where they have brief captions.  [default: brief, brief_caption, ...]")
+@click.option("--dense-column", help="Where they have dense captions.  [default: dense, dense_caption, ...]")
 @click.option("--url-column", help="Where a list has its URLs; makes a table such a list.  [default: url]")
 @click.option("--retry", is_flag=True, help="Read, or download, again whatever failed before.")
 @workers_option
@@ -67,7 +69,8 @@ def main() -> None:
 @click.pass_obj
 def ingest(
     root: Path, sources: tuple[Path | str, ...], source: str, image_column: str, text_column: str | None,
-    url_column: str | None, retry: bool, workers: int | None, on: Any, as_json: bool,
+    brief_column: str | None, dense_column: str | None, url_column: str | None, retry: bool, workers: int | None,
+    on: Any, as_json: bool,
 ) -> None:  # fmt: skip
     """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
     (.txt, .csv, .tsv, Parquet), and Hugging Face datasets (saved ones and hf://) that are not in the catalog yet.
@@ -83,7 +86,7 @@ def ingest(
     from lensdata.ingest import ingest as stage
     from lensdata.sources import Columns, require
 
-    columns = Columns(image_column, text_column, url_column)
+    columns = Columns(image_column, text_column, url_column, brief_column, dense_column)
     require(list(sources), columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
     done = stage(opened, list(sources), source, workers, columns, on, retry)
@@ -187,31 +190,36 @@ def dedup(root: Path, threshold: float, models: str, workers: int | None, on: An
 
 @lensdata.command()
 @click.option(
-    "--style",
-    type=click.Choice(["alt"]),
-    default="alt",
-    show_default=True,
-    help="alt: the source's own text.",
+    "--style", type=click.Choice(["alt", "brief", "dense"]),
+    help="Only this of the source's texts.  [default: alt, and brief and dense where there are any]",
+)  # fmt: skip
+@click.option(
+    "--from-names", is_flag=True, help="Where there is no alt text, use the words of the file's name."
 )
-@click.option("--from-names", is_flag=True, help="Where there is none, use the words of the file's name.")
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose caption failed.")
 @json_option
 @click.pass_obj
-def caption(root: Path, style: str, from_names: bool, retry_failed: bool, as_json: bool) -> None:
-    """Give every readable image a caption of a style.
+def caption(root: Path, style: str | None, from_names: bool, retry_failed: bool, as_json: bool) -> None:
+    """Caption every readable image with what its source tells of it.
+
+    Brief and dense captions are copied where the source gives them. With --style, the images without are recorded.
 
     \b
-    Example: lensdata caption --style alt
+    Example: lensdata caption; lensdata caption --style brief
     """
     from lensdata.caption import caption as stage
-    from lensdata.caption import from_source
+    from lensdata.caption import copy_all, from_source
 
-    done, failed = stage(existing(root), from_source(from_names), retry_failed)
-    tell(
-        as_json,
-        {"style": style, "captioned": done, "failed": failed},
-        f"{done} captions ({style}); {failed} images without",
-    )
+    if style is None:
+        copied = copy_all(existing(root), from_names, retry_failed)
+        value = {"style": "alt", "captioned": copied.alt, "failed": copied.without}
+        tell(as_json, value | {"brief": copied.brief, "dense": copied.dense}, str(copied))
+        return
+    if from_names and style != "alt":
+        raise BadInput(f"--from-names stands in for the alt text; it does not go with --style {style}")
+    done, failed = stage(existing(root), from_source(from_names, style), retry_failed)
+    value = {"style": style, "captioned": done, "failed": failed}
+    tell(as_json, value, f"{done} captions ({style}); {failed} images without")
 
 
 @lensdata.command()

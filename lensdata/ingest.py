@@ -27,8 +27,8 @@ SCHEMA = {
     "ordinal": pl.Int64, "image_id": pl.Int64, "change": pl.String, "text_changed": pl.Boolean, "sha256": pl.String,
     "source": pl.String, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "format": pl.String,
     "width": pl.Int32, "height": pl.Int32, "frames": pl.Int32, "status": pl.String, "status_reason": pl.String,
-    "alt_text": pl.String, "alt_error": pl.String, "licence": pl.String, "url": pl.String, "file_size": pl.Int64,
-    "file_mtime_ns": pl.Int64,
+    "alt_text": pl.String, "brief_text": pl.String, "dense_text": pl.String, "alt_error": pl.String,
+    "licence": pl.String, "url": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64,
 }  # fmt: skip
 LISTING_SCHEMA = {
     "ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "file_size": pl.Int64,

@@ -11,7 +11,7 @@ import catalog
 from catalog.console import say
 from lensdata import engine
 from lensdata.bucket import bucket
-from lensdata.caption import caption, from_source
+from lensdata.caption import copy_all
 from lensdata.dedup import dedup
 from lensdata.ingest import ingest
 from lensdata.report import report
@@ -47,8 +47,7 @@ def run_all(
         if found is None
         else f"dedup: {found.kept} of {found.images} kept ({found.exact} exact copies, {found.near} near-duplicates)"
     )
-    done, failed = caption(opened, from_source())
-    say(f"caption: {done} captions from the sources; {failed} images without")
+    say(f"caption: {copy_all(opened)}")
     say(f"bucket: {bucket(opened)} images assigned")
     if out is not None:
         chosen = opened.select(**selection).manifest()

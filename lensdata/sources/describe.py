@@ -8,12 +8,15 @@ from typing import Any
 
 from catalog import locate, pixels
 from catalog.errors import LensError
-from lensdata.sources.item import Item, Range
+from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
 
 MAX_IMAGE_BYTES = 2**30
 MAX_TEXT_BYTES = 2**24
-ALT_KEYS = ("caption", "text", "alt", "alt_text", "title", "description")
-TEXT_COLUMNS = ("alt_text", "alt_error", "licence", "url")
+KEYS = {
+    "alt_text": ("caption", "text", "alt", "alt_text", "title", "description"), "brief_text": BRIEF_NAMES,
+    "dense_text": DENSE_NAMES,
+}  # fmt: skip
+TEXT_COLUMNS = ("alt_text", "brief_text", "dense_text", "alt_error", "licence", "url")
 
 
 def describe(item: Item) -> dict[str, Any]:
@@ -62,7 +65,8 @@ def _image(item: Item) -> dict[str, Any]:
 
 
 def _text(item: Item) -> dict[str, Any]:
-    """alt_text, licence and url from the sidecars; the .txt is the caption, else a caption field of the .json."""
+    """The texts, licence and url from the sidecars. alt_text is the .txt, else a caption field of the .json; brief_text
+    and dense_text are fields of the .json."""
     found = dict(item.given or {})
     problems = []
     if item.json:
@@ -72,7 +76,8 @@ def _text(item: Item) -> dict[str, Any]:
                 raise ValueError("it is not an object")
             found["licence"] = _string(fields.get("licence") or fields.get("license"))
             found["url"] = _string(fields.get("url"))
-            found["alt_text"] = next((text for key in ALT_KEYS if (text := _string(fields.get(key)))), None)
+            for column, keys in KEYS.items():
+                found[column] = next((text for key in keys if (text := _string(fields.get(key)))), None)
         except (ValueError, LensError, RecursionError) as error:
             problems.append(f"sidecar .json: {error}")
     if item.text:
@@ -83,8 +88,9 @@ def _text(item: Item) -> dict[str, Any]:
     if url := found.get("url"):
         found["url"] = locate.without_login(url)
     for column, text in found.items():
-        if text and (mended := clean(text).replace("\0", "").strip()) != text:
-            found[column] = mended or None
+        mended = clean(text or "").replace("\0", "")
+        found[column] = mended.strip() or None
+        if text and mended != text:
             problems.append("NUL characters removed" if "\0" in text else "lone surrogates removed")
     return {**found, "alt_error": clean("; ".join(dict.fromkeys(problems))) or None}
 

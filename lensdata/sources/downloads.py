@@ -38,12 +38,14 @@ MARK, PLAN, WORK = "source.json", "plan.parquet", "work"
 DAMAGES = 3
 ROWS = pa.schema(
     [("key", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string()),
-     ("tar", pa.string()), ("byte_offset", pa.int64()), ("status", pa.string()), ("reason", pa.string())]
+     ("tar", pa.string()), ("byte_offset", pa.int64()), ("status", pa.string()), ("reason", pa.string()),
+     ("brief_text", pa.string()), ("dense_text", pa.string())]
 )  # fmt: skip
 PLANNED = ROWS.append(pa.field("chunk", pa.int64())).append(pa.field("attempt", pa.int64()))
 WANTED = pa.schema(
-    [("row", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string())]
-)
+    [("row", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string()),
+     ("brief_text", pa.string()), ("dense_text", pa.string())]
+)  # fmt: skip
 NOT_A_URL = (pixels.MISSING, "not an http or https URL without a login")
 
 Row = dict[str, Any]
@@ -76,6 +78,7 @@ def list_downloads(
         "facts": list(place.facts(source)),
         "url": columns.url,
         "text": columns.text,
+        **columns.further,
     }
     mark = folder / MARK
     if mark.is_file() and json.loads(mark.read_text()) == facts:
@@ -104,7 +107,7 @@ def _list_chunk(folder: Path, chunk: int, survey: Survey) -> Iterator[Item]:
     items = {(tar, item.offset): item for tar in tars for item in list_tar(folder / tar, survey)}
     for row in rows:
         if row["tar"] is None:
-            given = {"alt_text": row["alt_text"], "licence": row["licence"], "url": row["url"]}
+            given = {name: row[name] for name in url_list.GUESSES}
             failed = (row["status"], row["reason"])
             yield Item(row["url"], 0, None, given=given, file_mtime_ns=mtime, failed=failed)
         elif item := items.get((row["tar"], row["byte_offset"])):
@@ -126,8 +129,8 @@ def _new(source: Place, columns: Columns, folder: Path, chunk: int) -> Iterator[
     wanted, nothing = folder / WORK / "wanted.parquet", folder / WORK / "nothing.parquet"
     with pq.ParquetWriter(wanted, WANTED) as writer:
         lines = enumerate(url_list.lines(source, columns))
-        while batch := [(row, *line) for row, line in islice(lines, BATCH)]:
-            writer.write_table(pa.table(list(zip(*batch, strict=True)), schema=WANTED))
+        while batch := [{"row": row, "url": url, **texts} for row, (url, texts) in islice(lines, BATCH)]:
+            writer.write_table(pa.Table.from_pylist(batch, WANTED))
     pq.write_table(WANTED.empty_table(), nothing)
     known = [str(folder / f"{number:06d}.parquet") for number in _chunks(folder)] or [str(nothing)]
     with duckdb.connect(config={"temp_directory": str(folder / WORK / "spill")}) as connection:
@@ -221,8 +224,8 @@ def _file(folder: Path, rows: list[Row], results: img2dataset.Results) -> Iterat
 
 
 def _rows(path: Path) -> list[Row]:
-    rows: list[Row] = pq.read_table(path).to_pylist()
-    return rows
+    found = pq.read_table(path).to_pylist()
+    return [dict.fromkeys(ROWS.names) | row for row in found]  # an earlier Lens kept fewer columns
 
 
 def _write(path: Path, rows: Iterable[Row], schema: pa.Schema) -> None:

@@ -71,7 +71,8 @@ def list_hub(spec: Spec, columns: Columns, imported: Path, survey: Survey) -> It
 
     Raises BadInput as `check` does and LensError if the stream breaks off.
     """
-    key = hashlib.sha256(json.dumps([asdict(spec), columns.image, columns.text]).encode()).hexdigest()[:8]
+    named = [asdict(spec), columns.image, columns.text, *columns.further.items()]
+    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:8]
     folder = imported / f"{''.join(c if c.isalnum() else '-' for c in spec.name.strip('/'))[-40:]}-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(f"*{parts.TEMPORARY}"):
@@ -82,6 +83,7 @@ def list_hub(spec: Spec, columns: Columns, imported: Path, survey: Survey) -> It
         "source": str(spec),
         "image_column": columns.image,
         "text_column": columns.text,
+        **columns.further,
         "version": pinned,
     }
     if not mark.is_file() or json.loads(mark.read_text()) != wanted:
@@ -210,8 +212,8 @@ def _streams(spec: Spec, pinned: str | None) -> Iterator[tuple[str, Any]]:
 
 def _named(spec: Spec, split: str, stream: Any, columns: Columns) -> dict[str, str]:
     features = stream.features or dict.fromkeys(next(iter(stream), {}))
-    for name, option in ((columns.image, "--image-column"), (columns.text, "--text-column")):
-        if name is not None and name not in features:
+    for _, name, option in (("image", columns.image, "--image-column"), *columns.texts):
+        if name not in features:
             raise BadInput(
                 f"{spec} has no column {name!r} in {split}; it has {', '.join(features)}: name one with {option}"
             )
@@ -219,9 +221,7 @@ def _named(spec: Spec, split: str, stream: Any, columns: Columns) -> dict[str, s
     for key, guesses in GUESSES.items():
         if guess := next((guess for guess in guesses if _is_text(features.get(guess))), None):
             named[key] = guess
-    if columns.text is not None:
-        named["alt_text"] = columns.text
-    return named
+    return named | {key: name for key, name, _ in columns.texts}
 
 
 def _is_text(feature: Any) -> bool:

@@ -21,17 +21,17 @@ from catalog import locate, parts, pixels
 from catalog.console import say
 from lensdata.shards.tar import TarWriter
 from lensdata.sources import place, tables
-from lensdata.sources.item import IMAGE_SUFFIXES, Item
+from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, IMAGE_SUFFIXES, Item
 from lensdata.sources.place import Place
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables import Columns
+from lensdata.sources.tables import GUESSES, Columns
 from lensdata.sources.tars import BLOCK, list_tar
 
 TAR_BYTES = 256 * 2**20
 MARK, URIS = "source.json", "uris.parquet"
 URI_SCHEMA = pa.schema(
     [("row", pa.int64()), ("uri", pa.string()), ("alt_text", pa.string()), ("url", pa.string()),
-     ("licence", pa.string())]
+     ("licence", pa.string()), ("brief_text", pa.string()), ("dense_text", pa.string())]
 )  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def list_table(path: Place, columns: Columns, imported: Path, survey: Survey) ->
 
     Raises BadInput as `check` does, and for a table that proves damaged.
     """
-    key = hashlib.sha256(json.dumps([str(path), columns.image, columns.text]).encode()).hexdigest()[:8]
+    named = [str(path), columns.image, columns.text, *columns.further.items()]
+    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:8]
     folder = imported / f"{''.join(c if c.isalnum() else '-' for c in place.stem(path))[:40]}-{key}"
     _import(path, columns, folder)
     for tar in sorted(folder.glob("*.tar")):
@@ -68,7 +69,7 @@ def _uri_item(table: Place, row: dict[str, Any], mtime: int) -> Item:
     """A relative path is meant from the table's folder. Of a remote file neither size nor time is known beforehand,
     so the table's time stands for it."""
     uri = row["uri"].removeprefix("file://")
-    given = {name: row[name] for name in ("alt_text", "url", "licence")}
+    given = {name: row.get(name) for name in GUESSES}  # an earlier Lens kept fewer
     if f"://{locate.HIDDEN}" in uri:
         return Item(
             uri, 0, None, given=given, file_mtime_ns=mtime, failed=(pixels.MISSING, "a URL with a login")
@@ -92,7 +93,7 @@ def _import(path: Place, columns: Columns, folder: Path) -> None:
     files = tables.files(path)
     facts = [place.facts(file) for file in files]
     wanted = {
-        "source": str(path), "image_column": columns.image, "text_column": columns.text,
+        "source": str(path), "image_column": columns.image, "text_column": columns.text, **columns.further,
         "files": [[str(file), *fact] for file, fact in zip(files, facts, strict=True)],
     }  # fmt: skip
     mark = folder / MARK
@@ -140,7 +141,7 @@ def _with_bytes(files: list[Place], columns: Columns, uris: pq.ParquetWriter) ->
 
 
 def add(tar: TarWriter, row: dict[str, Any], source: object) -> None:
-    """One row as the members of a sample: data (bytes), row (its number, the key), alt_text, uri, url, licence."""
+    """One row as the members of a sample: data (bytes), row (its number, the key), uri, the keys of GUESSES."""
     form = pixels.probe(row["data"]).format
     suffix = (
         f".{form}" if f".{form}" in IMAGE_SUFFIXES else ".jpg"
@@ -150,7 +151,8 @@ def add(tar: TarWriter, row: dict[str, Any], source: object) -> None:
     if row["alt_text"]:
         tar.add(f"{key}.txt", row["alt_text"].encode())
     origin = {"imported_from": str(source), "row": row["row"], "path": _shown(row["uri"]),
-              "url": _shown(row["url"]), "licence": row["licence"]}  # fmt: skip
+              "url": _shown(row["url"]), "licence": row["licence"], BRIEF_NAMES[0]: row["brief_text"],
+              DENSE_NAMES[0]: row["dense_text"]}  # fmt: skip
     tar.add(f"{key}.json", json.dumps({k: v for k, v in origin.items() if v is not None}).encode())
 
 

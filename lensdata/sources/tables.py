@@ -17,25 +17,47 @@ import pyarrow.parquet as pq
 
 from catalog.errors import BadInput
 from lensdata.sources import place
+from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES
 from lensdata.sources.place import Place
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather")
 BATCH_ROWS = 64
 BYTE_TYPES = ("binary", "large_binary", "fixed_size_binary", "binary_view")
 TEXT_TYPES = ("string", "large_string", "string_view")
-GUESSES = {"alt_text": ("text", "caption"), "url": ("url",), "licence": ("licence", "license")}
+GUESSES = {
+    "alt_text": ("text", "caption"), "brief_text": BRIEF_NAMES, "dense_text": DENSE_NAMES, "url": ("url",),
+    "licence": ("licence", "license"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Columns:
     """Which columns of a table hold the image (bytes, a path or URL, or a Hugging Face image) and its text.
 
-    `text` None takes `text` or `caption`, whichever there is. A `url` makes a table a list of URLs to download.
+    `text` None takes `text` or `caption`, whichever there is; `brief` and `dense` None one of their usual names
+    (sources.item). A `url` makes a table a list of URLs to download.
     """
 
     image: str = "image"
     text: str | None = None
     url: str | None = None
+    brief: str | None = None
+    dense: str | None = None
+
+    @property
+    def texts(self) -> list[tuple[str, str, str]]:
+        """(column of `images`, the table's column, option) of every text whose column was named."""
+        named = (
+            ("alt_text", self.text, "--text-column"),
+            ("brief_text", self.brief, "--brief-column"),
+            ("dense_text", self.dense, "--dense-column"),
+        )
+        return [(column, name, option) for column, name, option in named if name is not None]
+
+    @property
+    def further(self) -> dict[str, str]:
+        """The named columns of brief and dense captions, on which a copy of the table depends, too."""
+        return {column: name for column, name, _ in self.texts if column != "alt_text"}
 
 
 DEFAULTS = Columns()
@@ -74,7 +96,7 @@ def files(path: Place) -> list[Place]:
 
 
 def rows(file: Place, columns: Columns) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows with data (bytes or None), uri, alt_text, url and licence. Opens, and checks, at once."""
+    """Batches of rows with data (bytes or None), uri and the keys of GUESSES. Opens, and checks, at once."""
     try:
         schema, batches = opened(file)
     except (pa.ArrowException, OSError) as error:
@@ -87,12 +109,10 @@ def rows(file: Place, columns: Columns) -> Iterator[list[dict[str, Any]]]:
         ]
         if texts:
             named[key] = texts[0]
-    if columns.text is not None:
-        named["alt_text"] = _column(file, schema, columns.text, "--text-column")
-        if not _is(schema.field(columns.text), TEXT_TYPES):
-            raise BadInput(
-                f"{file}: the column {columns.text!r} holds {schema.field(columns.text).type}, not text"
-            )
+    for key, name, option in columns.texts:
+        named[key] = _column(file, schema, name, option)
+        if not _is(schema.field(name), TEXT_TYPES):
+            raise BadInput(f"{file}: the column {name!r} holds {schema.field(name).type}, not text")
     return _readrows(file, batches(sorted(set(named.values()))), named)
 
 

@@ -12,17 +12,21 @@ import pyarrow as pa
 from catalog import locate
 from catalog.errors import BadInput
 from lensdata.sources import place, tables
+from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES
 from lensdata.sources.place import Place
 from lensdata.sources.tables import TABLE_SUFFIXES, Columns
 
 SUFFIXES = (".txt", ".csv", ".tsv")
 DEFAULT_IMAGE = Columns().image
-GUESSES = {"url": ("url",), "alt_text": ("text", "caption", "alt_text"), "licence": ("licence", "license")}
+GUESSES = {
+    "url": ("url",), "alt_text": ("text", "caption", "alt_text"), "licence": ("licence", "license"),
+    "brief_text": BRIEF_NAMES, "dense_text": DENSE_NAMES,
+}  # fmt: skip
 MAX_URL = 8192  # characters; no server takes a longer one
 MAX_FIELD = 2**24
 TEXT_START = 2**13
 
-Line = tuple[str, str | None, str | None]  # url, alt_text, licence
+Line = tuple[str, dict[str, str | None]]  # the url, and of the other keys of GUESSES those that the list has
 
 
 def is_list(source: Place, folder: bool, columns: Columns) -> bool:
@@ -53,7 +57,7 @@ def is_url(text: str) -> bool:
 
 def check(source: Place, columns: Columns) -> None:
     """Raise BadInput for a list that cannot be read, lacks a named column or holds no URL."""
-    if not any(is_url(url) for url, _, _ in lines(source, columns)):
+    if not any(is_url(url) for url, _ in lines(source, columns)):
         raise BadInput(f"{place.printable(str(source))} holds no URL (http:// or https://), as a list would")
 
 
@@ -70,7 +74,7 @@ def lines(source: Place, columns: Columns) -> Iterator[Line]:
                 raise BadInput(f"{place.printable(str(source))} is not a text of UTF-8")
             text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
             if place.suffix(source) == ".txt":
-                yield from ((_shown(url), None, None) for line in text if (url := line.strip()))
+                yield from ((_shown(url), {}) for line in text if (url := line.strip()))
             else:
                 yield from _csv_lines(source, text, columns)
     except (OSError, pa.ArrowException) as error:
@@ -87,8 +91,8 @@ def _csv_lines(source: Place, text: io.TextIOWrapper, columns: Columns) -> Itera
         found = {key: names.index(name) for key, name in _columns(source, names, columns).items()}
         for row in reader:
             fields = {key: row[at].strip() for key, at in found.items() if at < len(row)}
-            if url := fields.get("url"):
-                yield _shown(url), fields.get("alt_text") or None, fields.get("licence") or None
+            if url := fields.pop("url", None):
+                yield _shown(url), {key: value or None for key, value in fields.items()}
     except csv.Error as error:
         raise BadInput(
             f"{place.printable(str(source))}, line {reader.line_num}: {error} (a quote within a quoted text is doubled)"
@@ -102,17 +106,14 @@ def _table_lines(source: Place, columns: Columns) -> Iterator[Line]:
     found = _columns(source, schema.names, columns)
     for key, name in list(found.items()):
         if not tables.is_text(schema.field(name)):
-            if key == "url" or name == columns.text:
+            if key == "url" or name in (named for _, named, _ in columns.texts):
                 raise BadInput(f"{source}: the column {name!r} holds {schema.field(name).type}, not text")
             del found[key]
     for batch in batches(sorted(set(found.values()))):
         values: dict[str, list[Any]] = {key: batch.column(name).to_pylist() for key, name in found.items()}
-        nothing = [None] * batch.num_rows
-        for url, alt, licence in zip(
-            values["url"], values.get("alt_text", nothing), values.get("licence", nothing), strict=True
-        ):
+        for n, url in enumerate(values.pop("url")):
             if url and url.strip():
-                yield _shown(url.strip()), alt, licence
+                yield _shown(url.strip()), {key: texts[n] for key, texts in values.items()}
 
 
 def _shown(url: str) -> str:
@@ -121,19 +122,16 @@ def _shown(url: str) -> str:
 
 
 def _columns(source: Place, names: list[str], columns: Columns) -> dict[str, str]:
-    """Which column has the url, the text and the licence."""
+    """Which column has the url, the texts and the licence."""
     shown = place.printable(str(source))
     found = {}
-    for key, wanted, option in (
-        ("url", columns.url, "--url-column"),
-        ("alt_text", columns.text, "--text-column"),
-    ):
-        if wanted is not None:
-            if names.count(wanted) != 1:
-                raise BadInput(
-                    f"{shown} has no column {wanted!r}; it has {', '.join(names)}: name one with {option}"
-                )
-            found[key] = wanted
+    url = [("url", columns.url, "--url-column")] if columns.url is not None else []
+    for key, wanted, option in (*url, *columns.texts):
+        if names.count(wanted) != 1:
+            raise BadInput(
+                f"{shown} has no column {wanted!r}; it has {', '.join(names)}: name one with {option}"
+            )
+        found[key] = wanted
     for key, guesses in GUESSES.items():
         if guess := next((name for want in guesses for name in names if name.lower() == want), None):
             found.setdefault(key, guess)

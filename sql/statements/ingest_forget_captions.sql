@@ -1,4 +1,4 @@
--- No caption describes other bytes; the source's own text (`alt`) also changes by itself.
+-- No caption describes other bytes; the source's own texts (`alt`, and all that was copied) also change by themselves.
 DELETE FROM captions
 WHERE image_id IN (SELECT image_id FROM read_parquet($part) WHERE change = 'bytes')
-   OR (style = 'alt' AND image_id IN (SELECT image_id FROM read_parquet($part) WHERE text_changed))
+   OR ((style = 'alt' OR model = 'source') AND image_id IN (SELECT image_id FROM read_parquet($part) WHERE text_changed))

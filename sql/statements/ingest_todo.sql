@@ -15,8 +15,8 @@ known AS (
     QUALIFY row_number() OVER (PARTITION BY wanted.ordinal ORDER BY wanted.earlier) = 1
 )
 SELECT
-    listing.ordinal, i.image_id, i.sha256, i.width, i.status, i.status_reason, i.alt_text, i.alt_error, i.licence,
-    i.url, i.file_size, i.file_mtime_ns
+    listing.ordinal, i.image_id, i.sha256, i.width, i.status, i.status_reason, i.alt_text, i.brief_text,
+    i.dense_text, i.alt_error, i.licence, i.url, i.file_size, i.file_mtime_ns
 FROM listing
 LEFT JOIN known i ON i.ordinal = listing.ordinal
 WHERE i.image_id IS NULL

@@ -5,10 +5,11 @@ WHEN MATCHED AND p.change = 'bytes' THEN UPDATE SET
     uri = p.uri, byte_offset = p.byte_offset,  -- others than before where a failed URL could be downloaded after all
     sha256 = p.sha256, byte_length = p.byte_length, format = p.format, width = p.width, height = p.height,
     frames = p.frames, status = p.status, status_reason = p.status_reason, alt_text = p.alt_text,
-    alt_error = p.alt_error, licence = p.licence, url = p.url, ingested_at = now()::TIMESTAMP,
-    file_size = p.file_size, file_mtime_ns = p.file_mtime_ns
+    brief_text = p.brief_text, dense_text = p.dense_text, alt_error = p.alt_error, licence = p.licence, url = p.url,
+    ingested_at = now()::TIMESTAMP, file_size = p.file_size, file_mtime_ns = p.file_mtime_ns
 WHEN MATCHED AND p.text_changed THEN UPDATE SET
-    status = p.status, status_reason = p.status_reason, alt_text = p.alt_text, alt_error = p.alt_error,
-    licence = p.licence, url = p.url, file_size = p.file_size, file_mtime_ns = p.file_mtime_ns
+    status = p.status, status_reason = p.status_reason, alt_text = p.alt_text, brief_text = p.brief_text,
+    dense_text = p.dense_text, alt_error = p.alt_error, licence = p.licence, url = p.url,
+    file_size = p.file_size, file_mtime_ns = p.file_mtime_ns
 WHEN MATCHED THEN UPDATE SET
     status = p.status, status_reason = p.status_reason, file_size = p.file_size, file_mtime_ns = p.file_mtime_ns

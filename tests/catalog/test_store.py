@@ -70,6 +70,35 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
             catalog.open(root, read_only=read_only)
 
 
+def test_an_older_schema_is_migrated_when_opened_for_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = sql.migrations()
+    for version in range(1, len(every)):
+        root = tmp_path / str(version)
+        with monkeypatch.context() as older:
+            older.setattr(sql, "migrations", lambda version=version: every[:version])
+            opened = catalog.open(root)
+            opened.commit_part("bucket", bucket_part(opened, "p1", [1, 2]), ["bucket_part"])
+        with duckdb.connect(str(root / "catalog.duckdb")) as connection:
+            connection.execute(
+                "INSERT INTO images (image_id, source, uri, byte_offset, byte_length, status, alt_text, ingested_at) "
+                "VALUES (1, 's', '/a.png', 0, 9, 'ok', 'told', now()::TIMESTAMP)"
+            )
+        with pytest.raises(BadInput, match=f"has schema {version} .*`lensdata migrate`") as caught:
+            catalog.open(root, read_only=True)
+        assert "\n" not in str(caught.value)
+        for _ in range(2):
+            migrated = catalog.open(root)
+            row = migrated.sql("SELECT uri, alt_text, brief_text, dense_text FROM images").row(0)
+            assert row == ("/a.png", "told", None, None)
+            assert migrated.sql("SELECT count(*) FROM trainable WHERE base = 512").item() == 1
+        assert catalog.open(root, read_only=True).version == 1
+        with duckdb.connect(str(root / "catalog.duckdb"), read_only=True) as connection:
+            versions = connection.execute("SELECT version FROM schema_versions ORDER BY 1").fetchall()
+        assert versions == [(number,) for number, _ in every]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

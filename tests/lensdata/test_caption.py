@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import catalog
-from lensdata.caption import Caption, Captioner, caption, from_source
+from lensdata.caption import Caption, Captioner, Copied, caption, copy_all, from_source
 from lensdata.ingest import ingest
 from tests.helpers import picture
 
@@ -72,3 +72,61 @@ def test_another_captioner_adds_versions_and_keeps_its_failures(opened: catalog.
     )
     assert rows.rows() == [("a", 2, 1, 47), ("b", 2, 1, 47)]
     assert opened.sql("SELECT count(dense) FROM trainable").item() == 2
+
+
+def add(opened: catalog.Catalog, tmp_path: Path, name: str, **fields: str) -> None:
+    """Change a picture's .json."""
+    path = tmp_path / "Lake_Como 2019" / f"{name}.json"
+    path.write_text(json.dumps(fields))
+    ingest(opened, [path.parent], workers=1)
+
+
+def test_brief_and_dense_captions_of_the_source(opened: catalog.Catalog, tmp_path: Path) -> None:
+    add(opened, tmp_path, "told", brief="a boat", dense_caption="A red boat on a blue lake.")
+    assert copy_all(opened) == Copied(1, 2, 1, 1)
+    assert copy_all(opened) == Copied(0, 0, 0, 0)
+    row = opened.sql("SELECT alt, brief, dense FROM trainable WHERE uri LIKE '%told%'").row(0)
+    assert row == ("a boat\non the lake", "a boat", "A red boat on a blue lake.")
+    assert opened.sql("SELECT count(*) FROM captions WHERE error IS NOT NULL AND style <> 'alt'").item() == 0
+    assert "1 alt, 1 brief, 1 dense captions" in str(Copied(1, 2, 1, 1))
+
+
+def test_what_was_asked_for_and_is_not_there_is_recorded(opened: catalog.Catalog, tmp_path: Path) -> None:
+    add(opened, tmp_path, "told", brief="a boat")
+    (tmp_path / "Lake_Como 2019" / "007.json").write_text("{no json")
+    ingest(opened, [tmp_path / "Lake_Como 2019"], workers=1)
+    assert caption(opened, from_source(style="brief")) == (1, 2)
+    errors = opened.sql("SELECT error FROM captions WHERE error IS NOT NULL ORDER BY error")[
+        "error"
+    ].to_list()
+    assert errors[0] == "the source gives no brief text"
+    assert errors[1].startswith("the source gives no brief text (sidecar .json: ")
+    assert caption(opened, from_source(style="brief")) == (0, 0)
+    assert caption(opened, from_source(style="brief"), retry_failed=True) == (0, 2)
+    assert copy_all(opened) == Copied(1, 2, 0, 0)
+    add(opened, tmp_path, "007", short_caption="a spy")
+    assert copy_all(opened).brief == 1
+
+
+def test_the_sources_dense_caption_never_replaces_a_captioners(
+    opened: catalog.Catalog, tmp_path: Path
+) -> None:
+    look = Captioner("dense", "vlm", lambda rows: (Caption(row["image_id"], "seen") for row in rows))
+    assert caption(opened, look) == (3, 0)
+    add(opened, tmp_path, "told", recaption="told")
+    assert copy_all(opened).dense == 0
+    assert texts(opened, "dense")["told"] == "seen"
+    assert caption(opened, from_source(style="dense")) == (1, 2)  # unless asked for
+    assert opened.sql("SELECT dense FROM trainable WHERE uri LIKE '%told%'").item() == "told"
+
+
+def test_a_changed_brief_text_replaces_what_was_copied(opened: catalog.Catalog, tmp_path: Path) -> None:
+    add(opened, tmp_path, "told", brief="a boat")
+    copy_all(opened)
+    add(opened, tmp_path, "told", brief="a ship")
+    assert copy_all(opened) == Copied(1, 0, 1, 0)
+    assert texts(opened, "brief") == {"told": "a ship"}
+    (tmp_path / "Lake_Como 2019" / "told.json").unlink()
+    ingest(opened, [tmp_path / "Lake_Como 2019"], workers=1)
+    assert copy_all(opened) == Copied(1, 0, 0, 0)
+    assert texts(opened, "brief") == {}

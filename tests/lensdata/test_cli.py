@@ -77,6 +77,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(
         (("score", "--models", "heavy"), "'heavy'"),
         (("score", "--only", "beauty"), "there is no score beauty"),
         (("dedup", "--threshold", "1.5"), "cosine between 0 and 1"),
+        (("caption", "--style", "brief", "--from-names"), "does not go with --style brief"),
     ],
 )
 def test_bad_input_on_a_catalog(

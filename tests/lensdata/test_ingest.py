@@ -91,6 +91,12 @@ def test_sidecars(opened: catalog.Catalog, tmp_path: Path) -> None:
     put("f", None, "{not json")
     put("g", b"   ")
     put("h", None, ["a", "list"])
+    put(
+        "i",
+        b"alt",
+        {"brief": " short ", "long_caption": "lo\0ng", "dense": ["no text"], "brief_caption": "other"},
+    )
+    put("j", None, {"caption": "c", "brief": "", "short_caption": "second", "recaption": "r"})
     ingest(opened, [folder], workers=1)
     found = {Path(row[0]).stem: row[1:] for row in rows(opened, "uri, alt_text, licence, url, alt_error")}
     assert found["a"] == ("a caption", None, None, None)
@@ -102,6 +108,12 @@ def test_sidecars(opened: catalog.Catalog, tmp_path: Path) -> None:
     assert "sidecar .json" in found["f"][3]
     assert found["g"] == (None, None, None, None)
     assert "not an object" in found["h"][3]
+    given = {
+        Path(row[0]).stem: row[1:] for row in rows(opened, "uri, alt_text, brief_text, dense_text, alt_error")
+    }
+    assert given["i"] == ("alt", "short", "long", "NUL characters removed")
+    assert given["j"] == ("c", "second", "r", None)
+    assert all(given[name][1:3] == (None, None) for name in "abcdefgh")
 
 
 def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Path) -> None:
@@ -109,7 +121,7 @@ def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Pa
         ("x/a.png", png(1)),
         ("x/a.txt", b"first"),
         ("x/b.v2.png", png(2)),
-        ("x/b.json", b'{"caption": "second"}'),
+        ("x/b.json", b'{"caption": "second", "brief": "2"}'),
         ("y/a.png", png(3)),
         ("../../etc/evil.png", png(4)),
     ]
@@ -120,6 +132,7 @@ def test_a_webdataset_tar_is_read_in_place(opened: catalog.Catalog, tmp_path: Pa
         assert Path(uri).read_bytes()[offset : offset + length] == data
         assert status == "ok"
     assert [row[3] for row in found] == ["first", "second", None, None]
+    assert [row[0] for row in rows(opened, "brief_text")] == [None, "2", None, None]
     assert not (tmp_path.parent / "etc").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ import catalog
 from catalog import manifest, parts, snapshot
 from catalog.errors import BadInput
 from lensdata import score, vectors
+from lensdata.caption import copy_all
 from lensdata.ingest import ingest
 from lensdata.shards import build, remove, verify
 
@@ -168,3 +170,18 @@ def test_an_unknown_id_changes_nothing(filled: catalog.Catalog, shards: Path) ->
     with pytest.raises(BadInput, match="there is no image 99"):
         remove(filled, [1, 99], "x", [shards])
     assert filled.sql("SELECT count(*) FROM images WHERE status = 'removed'").item() == 0
+
+
+def test_it_forgets_every_text_of_the_source(filled_own: catalog.Catalog, images: Path) -> None:
+    fields = {"brief": "brief of 0", "dense": "dense of 0"}
+    (images / "picture-0000.json").write_text(json.dumps(fields))
+    ingest(filled_own, [images], workers=1)
+    told = "SELECT alt_text, brief_text, dense_text FROM images WHERE image_id = 1"
+    assert filled_own.sql(told).row(0) == ("picture number 0", "brief of 0", "dense of 0")
+    copy_all(filled_own)
+    remove(filled_own, [1], "x", [])
+    os.utime(images / "picture-0000.json", (9, 9))
+    ingest(filled_own, [images], workers=1, retry=True)
+    copy_all(filled_own)
+    assert filled_own.sql(told).row(0) == (None, None, None)
+    assert filled_own.sql("SELECT count(*) FROM captions WHERE image_id = 1").item() == 0

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import catalog
@@ -427,7 +428,7 @@ def test_the_real_img2dataset(opened: catalog.Catalog, web: Web, tmp_path: Path,
 
 def test_lines_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_bytes("\ufeffhttp://a/ü.png\r\n\r\n  http://b \nlast".encode())
-    assert [url for url, _, _ in lines(tmp_path / "l.txt", Columns())] == [
+    assert [url for url, _ in lines(tmp_path / "l.txt", Columns())] == [
         "http://a/ü.png",
         "http://b",
         "last",
@@ -482,3 +483,32 @@ def test_a_command_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(img2dataset.VARIABLE, "img2dataset 'open")
     with pytest.raises(BadInput, match=f"{img2dataset.VARIABLE} is no command line: No closing quotation"):
         img2dataset.command()
+
+
+def test_brief_and_dense_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
+    web.pages |= {f"{n}.png": png(n) for n in range(3)}
+    listed = [
+        ("URL", "Brief_Caption", "long"),
+        (web.url("0.png"), "b0", "d0"),
+        (web.url("404.png"), "b1", "d1"),
+    ]
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(listed)
+    frame = pl.DataFrame({"url": [web.url("2.png")], "dense": ["d2"], "short": ["b2"], "brief": [7]})
+    frame.write_parquet(tmp_path / "b.parquet")
+    texts = "SELECT brief_text, dense_text FROM images ORDER BY image_id"
+    ingest(opened, [tmp_path / "a.csv"], workers=1, columns=Columns(dense="long"))
+    ingest(opened, [tmp_path / "b.parquet"], workers=1, columns=Columns(brief="short"))
+    assert opened.sql(texts).rows() == [("b0", "d0"), ("b1", "d1"), ("b2", "d2")]
+    with pytest.raises(BadInput, match="'brief' holds int64, not text"):
+        ingest(opened, [tmp_path / "b.parquet"], columns=Columns(brief="brief"))
+    # What failed is downloaded again with the texts of its line, also where an earlier Lens kept fewer columns.
+    for path in (opened.root / "downloads").glob("a-*/*.parquet"):
+        older = pq.read_table(path)
+        pq.write_table(older.drop_columns(["dense_text"]), path)
+    web.pages["404.png"] = png(1)
+    assert (
+        ingest(opened, [tmp_path / "a.csv"], workers=1, columns=Columns(dense="long"), retry=True).updated
+        == 1
+    )
+    assert opened.sql(texts).rows() == [("b0", "d0"), ("b1", None), ("b2", "d2")]

@@ -165,3 +165,21 @@ def test_what_cannot_be_loaded_is_one_line(opened: catalog.Catalog, tmp_path: Pa
     with pytest.raises((LensError, BadInput)) as caught:
         ingest(opened, [url], workers=1)
     assert "\n" not in str(caught.value)
+
+
+def test_brief_and_dense_columns(opened: catalog.Catalog, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    rows = [{"image": {"bytes": png(n), "path": None}, "brief": f"b{n}", "long": f"d{n}"} for n in range(2)]
+    features = datasets.Features(
+        {"image": datasets.Image(), "brief": datasets.Value("string"), "long": datasets.Value("string")}
+    )
+    datasets.Dataset.from_list(rows, features=features).to_parquet(str(tmp_path / "d" / "train.parquet"))
+    url = f"hf://{tmp_path / 'd'}"
+    texts = "SELECT alt_text, brief_text, dense_text FROM images ORDER BY image_id"
+    ingest(opened, [url], workers=1)
+    assert opened.sql(texts).rows() == [(None, "b0", None), (None, "b1", None)]
+    with pytest.raises(BadInput, match=r"no column 'dense' .*name one with --dense-column"):
+        ingest(opened, [url], columns=Columns(dense="dense"))
+    named = catalog.open(tmp_path / "named")
+    ingest(named, [url], workers=1, columns=Columns(dense="long"))
+    assert named.sql(texts).rows() == [(None, "b0", "d0"), (None, "b1", "d1")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -230,3 +231,38 @@ def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_
     assert found[1][1:3] == (shown, "ok")
     for kept in opened.root.rglob("*"):
         assert not kept.is_file() or b"hunter2" not in kept.read_bytes()
+
+
+TEXTS = "SELECT alt_text, brief_text, dense_text FROM images ORDER BY image_id"
+
+
+def test_brief_and_dense_columns(opened: catalog.Catalog, tmp_path: Path) -> None:
+    columns = {"text": ["a", "b"], "short_caption": ["s", ""], "dense": [1, 2], "recaption": [None, "r"]}
+    path = table(tmp_path / "t.parquet", image=[png(1), png(2)], **columns)
+    ingest(opened, [path], workers=1)
+    assert opened.sql(TEXTS).rows() == [("a", "s", None), ("b", None, "r")]
+    (tmp_path / "u.png").write_bytes(png(3))
+    uris = table(tmp_path / "u.parquet", image=["u.png"], mini=["m"], maxi=["x"])
+    named = Columns(brief="mini", dense="maxi")
+    assert ingest(opened, [uris], workers=1, columns=named).added == 1
+    assert opened.sql(TEXTS).rows()[2:] == [(None, "m", "x")]
+    assert ingest(opened, [uris], workers=1, columns=named).unchanged == 1
+    for wrong, message in (
+        (Columns(brief="no"), "name one with --brief-column"),
+        (Columns(dense="no"), "name one with --dense-column"),
+        (Columns(dense="dense"), "the column 'dense' holds int64, not text"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            ingest(opened, [path], workers=1, columns=wrong)
+
+
+def test_what_an_earlier_lens_copied_is_used_as_it_is(opened: catalog.Catalog, tmp_path: Path) -> None:
+    (tmp_path / "u.png").write_bytes(png(3))
+    path = table(tmp_path / "u.parquet", image=["u.png"], text=["t"], brief=["b"])
+    ingest(opened, [path], workers=1)
+    (kept,) = (opened.root / "imported").glob("*/uris.parquet")
+    pq.write_table(pq.read_table(kept).drop_columns(["brief_text", "dense_text"]), kept)
+    twin = catalog.open(tmp_path / "twin")
+    shutil.copytree(opened.root / "imported", twin.root / "imported")
+    ingest(twin, [path], workers=1)
+    assert twin.sql(TEXTS).rows() == [("t", None, None)]
