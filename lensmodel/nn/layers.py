@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-
-def upcast(x: torch.Tensor) -> torch.Tensor:
-    """x in float32, or untouched when it is float64."""
-    return x if x.dtype == torch.float64 else x.float()
+from lensmodel.nn.fused import modulated_norm, norm_rotate, silu_product, upcast
+from lensmodel.nn.linear import Linear
 
 
 class RMSNorm(nn.Module):
@@ -29,24 +27,50 @@ class RMSNorm(nn.Module):
         return F.rms_norm(wide, self.weight.shape, self.weight.to(wide.dtype), self.eps).to(x.dtype)
 
 
+class ModulatedNorm(RMSNorm):
+    """RMSNorm(x) * (1 + scale) + shift of a stream [B, N, dim], in the dtype that linear layers compute in.
+
+    scale and shift [B, 1, dim].
+    """
+
+    def forward(self, x: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        gain = upcast(self.weight) * (1 + upcast(scale))
+        return modulated_norm(x, gain, shift, self.eps, _linear_dtype(x))
+
+
+class RotaryNorm(RMSNorm):
+    """RMSNorm over each head of x [B, N, heads, d], turned by `table` [N, d/2]."""
+
+    def forward(self, x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return norm_rotate(x, self.weight, table, self.eps, x.dtype)
+
+
+def _linear_dtype(x: torch.Tensor) -> torch.dtype:
+    """The dtype in which a linear layer would take x: cast once here, not by each of the layers that read it."""
+    kind = x.device.type
+    if kind != "meta" and torch.is_autocast_enabled(kind) and x.dtype != torch.float64:
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
 class SwiGLU(nn.Module):
     """w2(silu(w1 x) * w3 x), no biases."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.w1 = nn.Linear(dim, hidden, bias=False)
-        self.w2 = nn.Linear(hidden, dim, bias=False)
-        self.w3 = nn.Linear(dim, hidden, bias=False)
+        self.w1 = Linear(dim, hidden, bias=False)
+        self.w2 = Linear(hidden, dim, bias=False)
+        self.w3 = Linear(dim, hidden, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.w2(F.silu(self.w1(x)) * self.w3(x))
+        return self.w2(silu_product(self.w1(x), self.w3(x)))
 
 
 class _TimeMLP(nn.Module):
     def __init__(self, features: int, dim: int) -> None:
         super().__init__()
-        self.linear_1 = nn.Linear(features, dim)
-        self.linear_2 = nn.Linear(dim, dim)
+        self.linear_1 = Linear(features, dim)
+        self.linear_2 = Linear(dim, dim)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.linear_2(F.silu(self.linear_1(x)))
@@ -75,7 +99,7 @@ class OutputNorm(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(dim, 2 * dim)
+        self.linear = Linear(dim, 2 * dim)
 
     def forward(self, x: torch.Tensor, temb: torch.Tensor) -> torch.Tensor:
         scale, shift = self.linear(F.silu(temb)).to(x.dtype).unsqueeze(1).chunk(2, -1)
@@ -94,7 +118,7 @@ class AbsolutePosition(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(4 * self.octaves, dim)
+        self.linear = Linear(4 * self.octaves, dim)
 
     def forward(self, grid: tuple[int, int], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
         """[rows*cols, dim]"""

@@ -12,6 +12,7 @@ from catalog.errors import BadInput
 from lensmodel.nn.block import LensBlock
 from lensmodel.nn.init import init_weights
 from lensmodel.nn.layers import AbsolutePosition, OutputNorm, RMSNorm, TimeEmbedding
+from lensmodel.nn.linear import Linear
 from lensmodel.nn.rope import rotation
 
 
@@ -71,8 +72,8 @@ class LensTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignor
             self.txt_norm: nn.Module = nn.ModuleList(RMSNorm(enc_hidden_dim, 1e-5) for _ in range(layers))
         else:
             self.txt_norm = RMSNorm(enc_hidden_dim, 1e-5)
-        self.txt_in = nn.Linear(layers * enc_hidden_dim, dim)
-        self.img_in = nn.Linear(in_channels, dim)
+        self.txt_in = Linear(layers * enc_hidden_dim, dim)
+        self.img_in = Linear(in_channels, dim)
         if absolute_positions:
             self.pos_embed = AbsolutePosition(dim)
         hidden = int(dim / 3 * 8)
@@ -80,7 +81,7 @@ class LensTransformer(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignor
             LensBlock(dim, num_attention_heads, hidden, last=n == num_layers - 1) for n in range(num_layers)
         )
         self.norm_out = OutputNorm(dim)
-        self.proj_out = nn.Linear(dim, out_dim)
+        self.proj_out = Linear(dim, out_dim)
         self.gradient_checkpointing = False
         self.init_weights()
 
