@@ -7,7 +7,9 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput, LensError
@@ -25,11 +27,14 @@ def without_login(text: str) -> str:
 
 
 class Unreadable(LensError):
-    """The bytes of one image cannot be had. `status` is what to record: `missing` or `truncated`."""
+    """The bytes of one image cannot be had. `status` is what to record: `missing` or `truncated`.
 
-    def __init__(self, status: str, reason: str) -> None:
+    `passing`: a store did not answer, also when asked again; later it may.
+    """
+
+    def __init__(self, status: str, reason: str, passing: bool = False) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.passing = status, reason, passing
 
 
 class _OpenFile:
@@ -117,6 +122,12 @@ def _pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
     return data
 
 
+TIMEOUT = 60.0  # seconds a store has to answer, and one more for each
+SLOWEST = 1e6  # bytes; what takes longer is taken for a dead connection
+PIECE = 2**26  # bytes of a large file asked for at once
+PAUSES = (0.5, 2.0)  # seconds before asking a store again
+LASTING = (PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError, TypeError)
+
 _filesystems: dict[
     tuple[int, str], Any
 ] = {}  # of this process and scheme: their connections serve every thread
@@ -148,20 +159,59 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return found, path
 
 
-def _read_remote(uri: str, offset: int, length: int | None) -> bytes:
-    """One ranged request. Errors that pass are tried again by the backend, as it is configured."""
+def _ask(uri: str, method: str, timeout: float, **arguments: Any) -> Any:
+    """What the backend's method says of `uri` within `timeout` seconds; asked again after errors that pass.
+
+    Raises Unreadable.
+    """
+    from fsspec.asyn import sync
+
     backend, path = filesystem(uri)
+    pauses = iter(PAUSES)
+    while True:
+        try:
+            if backend.async_impl:
+                call = getattr(backend, f"_{method}")
+                return sync(backend.loop, call, path, timeout=timeout, **arguments)
+            return getattr(backend, method)(path, **arguments)
+        except FileNotFoundError:
+            raise Unreadable("missing", f"{uri} does not exist") from None
+        except Exception as error:  # every backend has its own errors; one object must not stop the job
+            if getattr(error, "errno", None) == errno.EINVAL or getattr(error, "status", None) == 416:
+                raise Unreadable("truncated", f"{uri} ends before the bytes that were asked for") from None
+            passing = not isinstance(error, LASTING) and "Credential" not in type(error).__name__
+            if passing and (pause := next(pauses, None)) is not None:
+                time.sleep(pause)
+                continue
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            raise Unreadable("missing", f"{uri}: {text}", passing) from error
+
+
+def _read_remote(uri: str, offset: int, length: int | None) -> bytes:
+    """One ranged request. The backend tries again by itself, too, as it is configured."""
     if length == 0:
+        filesystem(uri)
         return b""
-    try:
-        data = backend.cat_file(path, start=offset, end=None if length is None else offset + length)
-    except FileNotFoundError:
-        raise Unreadable("missing", f"{uri} does not exist") from None
-    except Exception as error:  # every backend has its own errors; one object must not stop the job
-        if getattr(error, "errno", None) == errno.EINVAL or getattr(error, "status", None) == 416:
-            raise Unreadable("truncated", f"{uri} ends before byte {offset}") from None
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Unreadable("missing", f"{uri}: {text}") from error
+    timeout = TIMEOUT + (2**30 if length is None else length) / SLOWEST
+    end = None if length is None else offset + length
+    data = _ask(uri, "cat_file", timeout, start=offset, end=end)
     if length is not None and len(data) != length:
         raise Unreadable("truncated", f"{uri} gave {len(data)} of the {length} bytes at {offset}")
     return bytes(data)
+
+
+def copy(url: str, path: Path) -> None:
+    """Copy a remote file to `path`, piece by piece. Raises Unreadable and BadInput."""
+    left = _ask(url, "info", TIMEOUT)["size"]
+    with path.open("wb") as file:
+        while left:
+            left -= file.write(_read_remote(url, file.tell(), min(left, PIECE)))
+
+
+def sizes(url: str) -> dict[str, int | None]:
+    """Name -> bytes of the files in a remote folder; {} where its store does not list. Raises BadInput."""
+    try:
+        found = _ask(url, "ls", 10 * TIMEOUT, detail=True)
+    except Unreadable:
+        return {}
+    return {entry["name"].rpartition("/")[2]: entry.get("size") for entry in found if entry["type"] == "file"}

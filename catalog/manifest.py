@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,14 @@ SCORES = ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance")
 
 
 class SampleError(LensError):
-    """One sample cannot be read; the reason says why. The job goes on without it."""
+    """One sample cannot be read; the reason says why. The job goes on without it.
+
+    `passing`: its storage did not answer, also when asked again; later it may.
+    """
+
+    def __init__(self, reason: str, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,21 @@ class Sample:
 
 @dataclass
 class Manifest:
-    """A manifest on disk. `samples` has, besides others, image_id, bucket ("448x608"), caption, brief (or None),
-    shard (None if virtual), offset and length: where the sample's bytes stand in its shard, or the image's in its
-    uri."""
+    """A manifest. `samples` has, besides others, image_id, bucket ("448x608"), caption, brief (or None), shard (None
+    if virtual), offset and length: where the sample's bytes stand in its shard, or the image's in its uri.
 
-    root: Path
+    `where` is the folder that holds it, as an absolute path or as a URL that fsspec reads.
+    """
+
+    where: str
     info: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The folder, if it is on this disk. Raises BadInput."""
+        if "://" in self.where:
+            raise BadInput(f"{self.where} is on an object store; copy it to this disk for that")
+        return Path(self.where)
 
     @property
     def name(self) -> str:
@@ -89,9 +106,18 @@ class Manifest:
         """Source -> how many times an epoch shows each of its images; {} if once, whatever its source."""
         return dict(self.info.get("mixture", {}))
 
-    @property
+    @cached_property
     def samples_path(self) -> Path:
-        return self.root / self.info["samples_file"]
+        """samples.parquet; of a manifest on an object store a copy, which goes when this object does."""
+        if "://" not in self.where:
+            return self.root / self.info["samples_file"]
+        self._copied = tempfile.TemporaryDirectory(prefix="lens-manifest-")
+        path = Path(self._copied.name) / self.info["samples_file"]
+        try:
+            locate.copy(f"{self.where}/{self.info['samples_file']}", path)
+        except LensError as error:
+            raise BadInput(f"{self.where} lacks its list of samples ({error}); copy it whole") from None
+        return path
 
     @cached_property
     def samples(self) -> pl.DataFrame:
@@ -125,7 +151,7 @@ class Manifest:
             image = _range(where, entry["offset"], entry["length"], image_id)
             caption, brief, meta = entry["caption"], entry["brief"], sample_meta(entry)
         else:
-            data = _range(str(self.root / where), entry["offset"], entry["length"], image_id)
+            data = _range(f"{self.where}/{where}", entry["offset"], entry["length"], image_id)
             members = dict(_members(data, image_id))
             try:
                 image, caption = members[entry["ext"]], members["txt"].decode()
@@ -139,47 +165,69 @@ class Manifest:
 
 
 def load(path: str | Path, check_sizes: bool = True) -> Manifest:
-    """The manifest in the folder `path`.
+    """The manifest in the folder `path`; a str may also be a URL (s3://bucket/folder) that fsspec reads.
 
     Raises BadInput if there is none, one this version cannot read, or (unless `check_sizes` is off) one whose shards
     are missing or of another size.
     """
-    root = Path(path).expanduser().absolute()
-    if not root.is_dir():
-        raise BadInput(f"{root} is not a folder; name one written by `lensdata build-shards --out DIR`")
+    where = _folder(path)
+    file = f"{where}/manifest.json"
     try:
-        info = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(
-            f"{root} holds no manifest.json; was `lensdata build-shards --out {root}` finished?"
-        ) from None
+        info = json.loads(locate.read(file))
+    except locate.Unreadable as error:
+        hint = f"was `lensdata build-shards --out {where}` finished?"
+        if "://" in where:
+            hint = "name the place that a folder written by `lensdata build-shards` was copied to"
+        raise BadInput(f"{where} holds no manifest.json that can be read ({error}); {hint}") from None
     except ValueError as error:
-        raise BadInput(f"{root / 'manifest.json'} is not JSON ({error}); build the shards again") from None
+        raise BadInput(f"{file} is not JSON ({error}); build the shards again") from None
     if not isinstance(info, dict) or info.get("format") not in (FORMAT, MIXED):
         found = info.get("format") if isinstance(info, dict) else None
-        raise BadInput(
-            f"{root / 'manifest.json'} has the format {found!r}, not {FORMAT!r}; build it with this version"
-        )
+        raise BadInput(f"{file} has the format {found!r}, not {FORMAT!r}; build it with this version")
     missing = REQUIRED - info.keys()
     if missing:
-        raise BadInput(f"{root / 'manifest.json'} lacks {', '.join(sorted(missing))}; build the shards again")
+        raise BadInput(f"{file} lacks {', '.join(sorted(missing))}; build the shards again")
     try:
         mixtures.checked(dict(info.get("mixture", {})))
     except (BadInput, TypeError, ValueError) as error:
-        raise BadInput(f"{root / 'manifest.json'} has no valid mixture ({error})") from None
+        raise BadInput(f"{file} has no valid mixture ({error})") from None
     names = [info["samples_file"], *(shard["name"] for shard in info["shards"])]
     outside = [name for name in names if Path(name).name != name]
     if outside:
-        raise BadInput(f"{root / 'manifest.json'} names a file outside its folder: {outside[0]}")
-    for shard in info["shards"] if check_sizes else []:
-        tar = root / shard["name"]
-        size = tar.stat().st_size if tar.is_file() else None
-        if size != shard["bytes"]:
+        raise BadInput(f"{file} names a file outside its folder: {outside[0]}")
+    if check_sizes and info["shards"]:
+        _check_sizes(where, info["shards"])
+    return Manifest(where, info)
+
+
+def _folder(path: str | Path) -> str:
+    """The place of a manifest as an absolute path or URL."""
+    if isinstance(path, str) and "://" in (path := path.removeprefix("file://")):
+        if (shown := locate.without_login(path)) != path:
+            raise BadInput(f"{shown} comes with a password, which would be stored; set it in the environment")
+        return path.rstrip("/")
+    root = Path(path).expanduser().absolute()
+    if not root.is_dir():
+        raise BadInput(f"{root} is not a folder; name one written by `lensdata build-shards --out DIR`")
+    return str(root)
+
+
+def _check_sizes(where: str, shards: list[dict[str, Any]]) -> None:
+    """Raise BadInput for the first shard that is missing or of another size, as far as its store lists."""
+    if "://" in where:
+        found = locate.sizes(where)
+        if "manifest.json" not in found:  # which was read just now: this store does not list
+            return
+    else:
+        found = {s["name"]: p.stat().st_size for s in shards if (p := Path(where) / s["name"]).is_file()}
+    for shard in shards:
+        name, size = shard["name"], found.get(shard["name"])
+        if size != shard["bytes"] and (size is not None or name not in found):
             what = "is missing" if size is None else f"has {size} bytes instead of {shard['bytes']}"
-            raise BadInput(
-                f"{tar} {what}; check with `lensdata verify-shards {root}` and build the shards again"
-            )
-    return Manifest(root, info)
+            hint = f"check with `lensdata verify-shards {where}` and build the shards again"
+            if "://" in where:
+                hint = "copy the shards again"
+            raise BadInput(f"{where}/{name} {what}; {hint}")
 
 
 def create(selection: Selection, name: str | None = None) -> Manifest:
@@ -269,7 +317,7 @@ def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame | Iterable[p
         info = {**info, "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
     text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     parts.write_bytes(folder / "manifest.json", text.encode())
-    return Manifest(folder, info)
+    return Manifest(str(folder.absolute()), info)
 
 
 def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
@@ -356,7 +404,7 @@ def _range(uri: str, offset: int, length: int, image_id: int) -> bytes:
     try:
         return locate.read(uri, offset, length)
     except (LensError, OSError) as error:
-        raise SampleError(f"image {image_id}: {error}") from None
+        raise SampleError(f"image {image_id}: {error}", getattr(error, "passing", False)) from None
 
 
 def _members(data: bytes, image_id: int) -> list[tuple[str, bytes]]:

@@ -28,7 +28,7 @@ class Trained:
     instead_of: int | None
 
 
-def images_of(run: Path, step: int, shards: Path | None = None) -> list[Trained]:
+def images_of(run: Path, step: int, shards: str | Path | None = None) -> list[Trained]:
     """What step `step` (from 1, as the log counts) of the run in `run` trained on, all ranks, in the stream's order.
 
     `shards` says where the run's data is now. The record of bad samples has no steps, so an image that could not be
@@ -55,10 +55,10 @@ def images_of(run: Path, step: int, shards: Path | None = None) -> list[Trained]
     return found
 
 
-def _manifest(state: dict[str, Any], shards: Path | None, where: Path) -> Manifest:
+def _manifest(state: dict[str, Any], shards: str | Path | None, where: Path) -> Manifest:
     about = state["manifest"]
-    root = shards or (Path(about["root"]) if about.get("root") else None)
-    if root is None or not root.is_dir():
+    root = shards or about.get("root")
+    if root is None or not ("://" in str(root) or Path(root).is_dir()):
         place = f" ({root} is gone)" if root else ""
         raise BadInput(
             f"{where} was trained on the manifest {about['name']}{place}; say where it is with --shards"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +16,7 @@ from catalog.buckets import BY_NAME
 from catalog.console import say
 from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest
-from lensmodel import build, text
+from lensmodel import build, preview, text
 from lensmodel.data.loader import BadSamples, Captions, Pictures
 from lensmodel.data.plan import DataPlan, held_out, identities, spread
 from lensmodel.data.transform import CENTRE
@@ -32,8 +36,17 @@ def plan_of(manifest: Manifest, settings: Settings) -> tuple[DataPlan, np.ndarra
         raise BadInput(f"{manifest.samples_path} does not say the sources to weigh; build the shards again")
     train = np.flatnonzero(~held)
     buckets = samples["bucket"].to_list()
-    plan = DataPlan(buckets, train, settings.batch_sizes(), settings.seed, sources, manifest.mixture)
+    s = settings
+    lengths = captions_of(manifest, s).lengths if s.length_window > 1 else None
+    plan = DataPlan(
+        buckets, train, s.batch_sizes(), s.seed, sources, manifest.mixture, lengths, s.length_window
+    )
     return plan, held
+
+
+def captions_of(manifest: Manifest, settings: Settings) -> Captions:
+    """Which caption each sample of a run trains with."""
+    return Captions(manifest, settings.seed, settings.brief_fraction, settings.caption_dropout)
 
 
 class RunData:
@@ -52,15 +65,30 @@ class RunData:
         self.latents = build.latents(s, ranks.device)
         self.bad = BadSamples(self.out / "bad_samples.jsonl")
         self.pictures = Pictures(self.manifest, self.latents.pixel_size, s.seed, s.cache_mb, self.bad)
-        self.captions = Captions(self.manifest, s.seed, s.brief_fraction, s.caption_dropout)
+        self.captions = captions_of(manifest, s)
         rows = np.flatnonzero(held)
         order = rows[np.argsort(spread(keys[rows]), kind="stable")][: s.validation_samples]
         self.held_rows: dict[str, np.ndarray] = {
             name: np.sort(order[[buckets[row] == name for row in order]])
             for name in sorted({buckets[r] for r in order})
         }
+        first = order if len(order) else itertools.chain(*self.plan.members.values())
+        self.prompts = preview.prompts_of(s, (self.captions.dense[row] for row in first))
         self.encoder = build.encoder_config(s, text.sha256_of(text.weight_files(s.encoder)))
         self._held, self._validating = int(held.sum()), len(order)
+
+    def images_of_bases(self) -> dict[int, int]:
+        """How many pictures of each base train."""
+        found: dict[int, int] = {}
+        for name, rows in self.plan.members.items():
+            base = BY_NAME[name].base
+            found[base] = found.get(base, 0) + len(rows)
+        return dict(sorted(found.items()))
+
+    def rebatch(self, settings: Settings) -> None:
+        """Plan anew with the batch sizes of `settings`, which differ in nothing else."""
+        self.settings = settings
+        self.plan, _ = plan_of(self.manifest, settings)
 
     def report(self) -> None:
         """Say what an epoch is, and what of the data never trains."""
@@ -115,6 +143,7 @@ class RunData:
             return
         folder = Path(s.features) if s.features else self.out / "text-features"
         wanted = self.captions.all(np.concatenate([*self.plan.members.values(), *self.held_rows.values()]))
+        wanted += self.prompts
         if self.ranks.main:
             cache = FeatureCache(folder, self.encoder)
             missing = cache.missing(wanted)
@@ -152,6 +181,21 @@ class RunData:
         plan = self.plan
         return max(plan.batches_of, key=lambda name: plan.batches_of[name] * plan.batch_size[name])
 
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says of the data: encoder, latents, main bucket and manifest."""
+        s, manifest = self.settings, self.manifest
+        return {
+            "encoder": asdict(self.encoder),
+            "latents": {"kind": s.latents, "keep": s.pixel_keep, "weights": self.latents.weights},
+            "main_bucket": self.main_bucket,
+            "manifest": {
+                "name": manifest.name,
+                "fingerprint": manifest.fingerprint,
+                "samples": len(manifest.samples),
+                "root": manifest.where,
+            },
+        }
+
     def tokens_of(self, bucket: str) -> int:
         """Image tokens of a picture of this bucket."""
         b = BY_NAME[bucket]
@@ -160,14 +204,19 @@ class RunData:
         return rows * columns
 
     def texts(self, captions: list[str | None]) -> tuple[list[torch.Tensor], torch.Tensor]:
-        if self.online is not None:
-            found = self._encoded_now(captions)
-        else:
-            found = [None if c is None else self.features.get(c) for c in captions]
-        features, mask = text.pad(found, len(self.encoder.layers), self.settings.enc_hidden_dim)
+        """The features of captions, padded: ([B, T, width] a layer, mask [B, T]); None has none."""
+        features, mask = text.pad(
+            self.features_of(captions), len(self.encoder.layers), self.settings.enc_hidden_dim
+        )
         return [f.to(self.ranks.device) for f in features], mask.to(self.ranks.device)
 
-    def _encoded_now(self, captions: list[str | None]) -> list[torch.Tensor | None]:
+    def features_of(self, captions: Sequence[str | None]) -> list[torch.Tensor | None]:
+        """bfloat16 [tokens, layers, width] of each caption: from the cache or, with encode=online, encoded now."""
+        if self.online is not None:
+            return self._encoded_now(captions)
+        return [None if c is None else self.features.get(c) for c in captions]
+
+    def _encoded_now(self, captions: Sequence[str | None]) -> list[torch.Tensor | None]:
         """As the cache would give them, rounded to bfloat16, too: both ways train on the same features."""
         assert self.online is not None
         features = iter(self.online.encode([c for c in captions if c is not None]))
@@ -177,15 +226,15 @@ class RunData:
         """The validation pictures: centre crops with their dense captions."""
         sets = []
         for bucket, rows in self.held_rows.items():
+            pictures = np.empty(self.pictures.shape(len(rows), bucket), dtype=np.float32)
             try:
-                used = [self.pictures.picture(int(row), rows, lambda image_id: CENTRE) for row in rows]
+                used = [
+                    self.pictures.picture(int(row), rows, lambda image_id: CENTRE, out)
+                    for row, out in zip(rows, pictures, strict=True)
+                ]
             except LensError:  # not one of them can be read, as bad_samples.jsonl says; others validate
                 continue
-            pixels = torch.from_numpy(np.stack([image for _, image in used]))
-            captions: list[str | None] = [self.captions.dense[row] for row, _ in used]
-            sets.append(
-                HeldOut(
-                    bucket, pixels, self.texts(captions), [self.pictures.image_ids[row] for row, _ in used]
-                )
-            )
+            captions: list[str | None] = [self.captions.dense[row] for row in used]
+            image_ids = [self.pictures.image_ids[row] for row in used]
+            sets.append(HeldOut(bucket, torch.from_numpy(pictures), self.texts(captions), image_ids))
         return sets

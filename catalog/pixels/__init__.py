@@ -55,20 +55,25 @@ def probe(data: bytes) -> Header:
 
 
 def decode(
-    data: bytes, side: int | None = None, background: tuple[int, int, int] = (255, 255, 255)
+    data: bytes,
+    side: int | tuple[int, int] | None = None,
+    background: tuple[int, int, int] = (255, 255, 255),
 ) -> Decoded:
     """The image as upright sRGB uint8 [H, W, 3], or a Decoded without pixels that says why; data never raise.
 
     `side` is a hint that saves time: a JPEG comes at the smallest of the scales 1/8, 1/4, 1/2, 1 (sizes round
-    down) whose short side is still at least `side` pixels. `background`, (r, g, b) in 0..255, shows where the
-    image is see-through.
+    down) whose short side is still at least `side` pixels, or that still has the (width, height) `side`.
+    `background`, (r, g, b) in 0..255, shows where the image is see-through.
     """
     header, opened = _inspect(data)
     if header.status != OK:
         return _failed(header, header.status, header.reason)
     try:
         if isinstance(opened, _jpeg.JpegHeader):
-            rgb, warnings = _jpeg.decode(data, opened, side)
+            least = (side, side) if isinstance(side, int) else side
+            if least and _exif.swaps_sides(header.orientation):
+                least = least[1], least[0]
+            rgb, warnings = _jpeg.decode(data, opened, least)
             alpha = False
         else:
             assert header.format is not None

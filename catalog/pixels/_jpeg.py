@@ -84,10 +84,10 @@ def read_header(data: bytes) -> JpegHeader:
         at = after
 
 
-def decode(data: bytes, header: JpegHeader, side: int | None) -> tuple[np.ndarray, list[str]]:
+def decode(data: bytes, header: JpegHeader, least: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
     """Stored (not yet oriented) sRGB pixels uint8 [h, w, 3] and the decoder's warnings.
 
-    With `side`, the smallest of the scales 1/8, 1/4, 1/2, 1 whose short side is at least `side`.
+    With `least`, the smallest of the scales 1/8, 1/4, 1/2, 1 whose stored (width, height) is at least that.
     Raises Damaged (truncated, corrupt, unsupported).
     """
     mode = _MODES.get(header.components)
@@ -95,7 +95,7 @@ def decode(data: bytes, header: JpegHeader, side: int | None) -> tuple[np.ndarra
         raise Damaged(UNSUPPORTED, f"JPEG with {header.components} colour components")
     icc = header.icc
     asked = {"L": "RGB" if icc is None else "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[mode]
-    factor = _scale_factor(header, side)
+    factor = _scale_factor(header, least)
     rows, columns = header.height // factor, header.width // factor
     scale = {}
     if factor > 1:
@@ -126,11 +126,12 @@ def decode(data: bytes, header: JpegHeader, side: int | None) -> tuple[np.ndarra
     return (pixels if converted is image and asked == "RGB" else np.asarray(converted)), warnings
 
 
-def _scale_factor(header: JpegHeader, side: int | None) -> int:
-    if side is None:
+def _scale_factor(header: JpegHeader, least: tuple[int, int] | None) -> int:
+    if least is None:
         return 1
-    short = min(header.width, header.height)
-    return next((factor for factor in _SCALES if short // factor >= side), 1)
+    width, height = least
+    fits = (f for f in _SCALES if header.width // f >= width and header.height // f >= height)
+    return next(fits, 1)
 
 
 def _plain(error: Exception) -> str:

@@ -19,9 +19,11 @@ from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest, SampleError
 from lensmodel.data import transform
+from lensmodel.data.buffers import Buffers
 from lensmodel.data.plan import Batch, DataPlan, key_of
 
 PixelSize = Callable[[int, int], tuple[int, int]]
+OUTAGE = 4  # images in a row that storage does not give, each asked for several times: it is the storage
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Pictures:
         try:
             image = self._decode(row)
         except SampleError as error:
-            with self._lock:
+            if not error.passing:
                 self._failed[row] = str(error)
             raise
         with self._lock:
@@ -105,33 +107,55 @@ class Pictures:
         return image
 
     def _decode(self, row: int) -> np.ndarray:
-        target = self.target(
-            self.buckets[row]
-        )  # a JPEG may come scaled, but never below what covers the target
-        decoded = pixels.decode(self.manifest.read(row).image, side=max(target))
+        target = self.target(self.buckets[row])
+        # A JPEG may come scaled, but never below what covers the target.
+        decoded = pixels.decode(self.manifest.read(row).image, side=target)
         if decoded.rgb is None:
             raise SampleError(f"{decoded.status}: {decoded.reason}")
+        height, width = decoded.rgb.shape[:2]
+        wide, high = transform.cover_size(width, height, *target)
+        if wide * high > pixels.MAX_PIXELS:
+            raise SampleError(f"{width}x{height} is too narrow: it would have to be scaled to {wide}x{high}")
         return transform.cover(decoded.rgb, *target)
 
+    def shape(self, n: int, bucket: str) -> tuple[int, int, int, int]:
+        """Of `n` pictures of a bucket: (n, 3, H, W)."""
+        width, height = self.target(bucket)
+        return n, 3, height, width
+
     def picture(
-        self, row: int, others: np.ndarray, place: Callable[[int], tuple[float, float]]
-    ) -> tuple[int, np.ndarray]:
-        """(row used, float32 [3, H, W]) of `row`, or of the first usable row after it in `others`
-        (cyclically).
+        self, row: int, others: np.ndarray, place: Callable[[int], tuple[float, float]], out: np.ndarray
+    ) -> int:
+        """Write the picture of `row`, or of the first usable row after it in `others` (cyclically), to `out`,
+        float32 [3, H, W], and return which row it was.
 
         `place(image_id)` says where to crop. What is skipped is recorded. Raises LensError if no row is
-        usable.
+        usable, or the storage of OUTAGE rows in a row does not answer.
         """
         start = int(np.searchsorted(others, row))
+        unfetched: list[tuple[int, int, str]] = []
         for step in range(len(others)):
             used = int(others[(start + step) % len(others)])
             try:
                 image = self.covered(used)
             except SampleError as error:
-                self.bad.add(self.image_ids[used], used, str(error))
+                if not error.passing:
+                    self.bad.add(self.image_ids[used], used, str(error))
+                    continue
+                unfetched.append((self.image_ids[used], used, str(error)))
+                if len(unfetched) == OUTAGE:
+                    raise LensError(
+                        f"{OUTAGE} images one after another could not be fetched ({error}); "
+                        "go on with --resume when their storage answers again"
+                    ) from None
                 continue
-            cut = transform.crop(image, *self.target(self.buckets[used]), place(self.image_ids[used]))
-            return used, transform.to_unit(cut)
+            for image_id, skipped, reason in unfetched:  # others do come: it is not the storage
+                self._failed[skipped] = reason
+                self.bad.add(image_id, skipped, reason)
+            transform.to_unit(
+                transform.crop(image, *self.target(self.buckets[used]), place(self.image_ids[used])), out
+            )
+            return used
         raise LensError(
             f"no sample of bucket {self.buckets[row]} can be read; see {self.bad.path} "
             "and check with `lensdata verify-shards`"
@@ -150,14 +174,29 @@ class Captions:
         )
         self.image_ids = manifest.samples["image_id"].to_list()
         self.seed, self.brief_fraction, self.dropout = seed, brief_fraction, dropout
+        self._lengths: np.ndarray | None = None
 
     def choose(self, epoch: int, row: int) -> str | None:
         """A pure function of (seed, epoch, image id)."""
-        draw = key_of("caption", self.seed, epoch, self.image_ids[row])
-        if (draw & 0xFFFFFFFF) / 2**32 < self.dropout:
-            return None
+        draw = self._draw(epoch, row)
+        return None if (draw & 0xFFFFFFFF) / 2**32 < self.dropout else self._told(draw, row)
+
+    def _draw(self, epoch: int, row: int) -> int:
+        return key_of("caption", self.seed, epoch, self.image_ids[row])
+
+    def _told(self, draw: int, row: int) -> str:
         brief = self.brief[row]
         return brief if brief and (draw >> 32) / 2**31 < self.brief_fraction else self.dense[row]
+
+    def lengths(self, epoch: int, rows: np.ndarray) -> np.ndarray:
+        """Characters of each row's caption in an epoch, dropped or not, int64 [rows]. To put dropped ones together
+        would make batches that learn nothing of text."""
+        if not self.brief_fraction:
+            if self._lengths is None:
+                self._lengths = np.fromiter(map(len, self.dense), np.int64, len(self.dense))
+            return self._lengths[rows]
+        told = (self._told(self._draw(epoch, row), row) for row in rows.tolist())
+        return np.fromiter(map(len, told), np.int64, len(rows))
 
     def all(self, rows: np.ndarray) -> list[str]:
         """Every caption that `rows` may train with."""
@@ -170,8 +209,9 @@ class Captions:
 class Loader:
     """Iterates over `rank`'s batches of a plan from stream position `position` on, without end.
 
-    `workers` threads decode (they release Python's lock while they do), `prefetch` batches ahead. `waited`
-    counts the seconds in which the consumer had to wait for a batch. Use as a context manager.
+    `workers` threads decode (they release Python's lock while they do), `prefetch` batches ahead, straight into the
+    batch's one array. `waited` counts the seconds in which the consumer had to wait for a batch. Use as a context
+    manager.
     """
 
     def __init__(
@@ -188,8 +228,9 @@ class Loader:
     ) -> None:
         self.plan, self.pictures, self.captions = plan, pictures, captions
         self._next, self._world, self._prefetch = position + rank, world, prefetch
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        self._queue: deque[tuple[Batch, list[Future[tuple[int, np.ndarray]]]]] = deque()
+        self._buffers = Buffers(prefetch + 2)  # and what the consumer holds, and what it has just let go
+        self._workers, self._pool = workers, ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._queue: deque[tuple[Batch, np.ndarray, list[Future[list[int]]]]] = deque()
         self.waited = 0.0
 
     def __enter__(self) -> Loader:
@@ -201,24 +242,32 @@ class Loader:
     def _submit(self) -> None:
         batch = self.plan.batch(self._next)
         self._next += self._world
+        out = self._buffers.empty(self.pictures.shape(len(batch.rows), batch.bucket))
+        # A job is a few samples: small pictures take less time than handing over a job of their own.
+        size = max(1, len(batch.rows) // (2 * self._workers))
+        starts = range(0, len(batch.rows), size)
+        jobs = [self._pool.submit(self._fill, batch, out, range(s, s + size)) for s in starts]
+        self._queue.append((batch, out, jobs))
+
+    def _fill(self, batch: Batch, out: np.ndarray, places: range) -> list[int]:
+        """Write the pictures of these places of a batch to `out`, and return their rows."""
         others = self.plan.members[batch.bucket]
 
         def place(image_id: int) -> tuple[float, float]:
             return transform.random_place(self.plan.seed, batch.epoch, image_id)
 
-        jobs = [self._pool.submit(self.pictures.picture, int(row), others, place) for row in batch.rows]
-        self._queue.append((batch, jobs))
+        wanted = batch.rows[places.start : places.stop].tolist()
+        return [
+            self.pictures.picture(row, others, place, out[i]) for i, row in enumerate(wanted, places.start)
+        ]
 
     def __iter__(self) -> Iterator[LoadedBatch]:
         while True:
+            start = time.monotonic()
             while len(self._queue) < self._prefetch:
                 self._submit()
-            batch, jobs = self._queue.popleft()
-            start = time.monotonic()
-            done = [job.result() for job in jobs]
-            self.waited += time.monotonic() - start
-            rows = [row for row, _ in done]
+            batch, out, jobs = self._queue.popleft()
+            rows = [row for job in jobs for row in job.result()]
             captions = [self.captions.choose(batch.epoch, row) for row in rows]
-            yield LoadedBatch(
-                batch.number, batch.bucket, rows, np.stack([image for _, image in done]), captions
-            )
+            self.waited += time.monotonic() - start
+            yield LoadedBatch(batch.number, batch.bucket, rows, out, captions)

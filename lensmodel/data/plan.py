@@ -7,14 +7,15 @@ construction, a run resumes from one integer (the position), and resuming with a
 last one stopped.
 
 An epoch holds every sample once, or as often as the weight of its source says (catalog.mixture). It has the same
-number of batches of every bucket whatever its number.
+number of batches of every bucket whatever its number. Within a bucket and a window of batches samples may be sorted by
+length: which samples share a batch changes, and nothing else of the above.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,8 +119,9 @@ class DataPlan:
 
     `buckets`: the bucket name of each sample; `rows`: those that train; `batch_sizes`: samples a batch by the
     base of the bucket (512, 768, 1024); `sources`: the source of each sample; `mixture`: how many times an epoch
-    shows the samples of a source, 1 where it does not say. Raises BadInput if no bucket fills one batch, or a
-    bucket is unknown.
+    shows the samples of a source, 1 where it does not say. `lengths`(epoch, rows) gives each sample's length in that
+    epoch; samples are sorted by it within every `window` batches of a bucket. Raises BadInput if no bucket fills one
+    batch, or a bucket is unknown.
     """
 
     def __init__(
@@ -130,8 +132,10 @@ class DataPlan:
         seed: int,
         sources: Sequence[str] | None = None,
         mixture: Mapping[str, float] | None = None,
+        lengths: Callable[[int, np.ndarray], np.ndarray] | None = None,
+        window: int = 1,
     ) -> None:
-        self.seed = seed
+        self.seed, self._lengths, self._window = seed, lengths, window
         names = np.asarray(buckets, dtype=object)
         of_bucket: dict[str, list[int]] = {}
         for row in rows.tolist():
@@ -199,8 +203,10 @@ class DataPlan:
         for name, groups in self.groups.items():
             members = np.sort(np.concatenate([group.of_epoch(epoch) for group in groups]))
             size, order = self.batch_size[name], shuffled(len(members), self.seed, epoch, name)
-            for start in range(0, self.batches_of[name] * size, size):
-                batches.append((name, members[order[start : start + size]]))
+            rows = members[order[: self.batches_of[name] * size]]
+            if self._lengths and self._window > 1:
+                rows = _sorted_in_windows(rows, self._lengths(epoch, rows), self._window * size)
+            batches += [(name, rows[start : start + size]) for start in range(0, len(rows), size)]
         return [batches[i] for i in shuffled(len(batches), self.seed, epoch, "batches")]
 
     def batch(self, number: int) -> Batch:
@@ -216,6 +222,11 @@ class DataPlan:
     def epochs(self, batches: int) -> float:
         """How many epochs `batches` batches of the stream are."""
         return batches / self.batches_per_epoch
+
+
+def _sorted_in_windows(rows: np.ndarray, lengths: np.ndarray, window: int) -> np.ndarray:
+    """`rows` with every stretch of `window` of them in order of their lengths; equal ones stay as they came."""
+    return rows[np.lexsort((lengths, np.arange(len(rows)) // window))]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +53,25 @@ def test_ranges(uri: str) -> None:
     assert locate.read(uri, 300, 17) == CONTENT[300:317]
     assert locate.read(uri, 1000) == CONTENT[1000:]
     assert locate.read(uri, 5, 0) == b""
+
+
+def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Silent(AsyncFileSystem):
+        protocol = "silent"
+
+        async def _cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
+            asked.append(path)
+            await asyncio.Event().wait()
+            return b""
+
+    fsspec.register_implementation("silent", Silent, clobber=True)
+    monkeypatch.setattr(locate, "TIMEOUT", 0.05)
+    monkeypatch.setattr(locate, "PAUSES", (0.0, 0.0))
+    with pytest.raises(locate.Unreadable, match=r"silent://bucket/x: .*Timeout") as failure:
+        locate.read("silent://bucket/x", 0, 10)
+    assert failure.value.passing and len(asked) == 3
 
 
 def test_short_reads_are_truncated(uri: str) -> None:

@@ -66,6 +66,14 @@ def test_scaled_decode_keeps_orientation_and_short_side() -> None:
     assert decoded.rgb is not None and decoded.rgb.shape == (160, 100, 3)
 
 
+@pytest.mark.parametrize(
+    ("side", "shape"), [((200, 320), (320, 200)), ((201, 320), (640, 400)), ((50, 40), (80, 50))]
+)
+def test_scaled_decode_leaves_a_width_and_a_height(side: tuple[int, int], shape: tuple[int, int]) -> None:
+    decoded = pixels.decode(zoo.encode(zoo.picture(640, 400), "JPEG", exif=zoo.exif(6)), side=side)
+    assert decoded.rgb is not None and decoded.rgb.shape[:2] == shape
+
+
 def test_scaled_decode_of_what_turbojpeg_refuses() -> None:
     decoded = pixels.decode(zoo.by_name("jpeg-odd-subsampling").data, side=16)
     assert decoded.status == pixels.OK

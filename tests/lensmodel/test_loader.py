@@ -1,10 +1,14 @@
 """Loading: the plan's samples in order, bad ones replaced by a rule and recorded, captions by a rule."""
 
+import hashlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from PIL import Image
 
 from catalog.errors import LensError
 from lensmodel.data.loader import BadSamples, Captions, Loader, Pictures
@@ -74,6 +78,69 @@ def test_a_sample_that_cannot_be_read_is_replaced_by_the_next_of_its_bucket(make
     again = take(*parts(manifest, tmp_path), 4, workers=1)
     assert [b.rows for b in again] == [b.rows for b in batches[:4]]
     assert len((tmp_path / "bad_samples.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_replacement_depends_on_nothing_but_the_sample(make_manifest, tmp_path):
+    """Not on the number of workers or ranks, nor on where the run starts, nor on what it met before."""
+    manifest = make_manifest(tmp_path / "data")
+    for row in (3, 4, 5, 11, 30, 40):
+        Path(manifest.samples["uri"][row]).write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+
+    def run(name, n, **options):
+        (tmp_path / name).mkdir()
+        found = take(*parts(manifest, tmp_path / name), n, **options)
+        path = tmp_path / name / "bad_samples.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return found, {json.loads(line)["image_id"]: json.loads(line)["reason"] for line in lines}
+
+    whole, bad = run("whole", 30, workers=1, prefetch=1)
+    assert sorted(bad) == [3, 4, 5, 11, 30, 40]
+    assert not any(row in bad for batch in whole for row in batch.rows)
+    threads, same = run("threads", 30, workers=5, prefetch=7)
+    resumed, _ = run("resumed", 17, position=13, workers=3)
+    ranks = [run(f"rank{rank}", 15, rank=rank, world=2)[0] for rank in range(2)]
+    both = [batch for pair in zip(*ranks, strict=True) for batch in pair]
+    assert same == bad
+    for start, others in ((0, threads), (13, resumed), (0, both)):
+        for one, two in zip(whole[start:], others, strict=True):
+            assert one.number == two.number and one.rows == two.rows and one.captions == two.captions
+            assert (one.pixels == two.pixels).all()
+
+
+def test_an_image_too_narrow_to_scale_is_a_bad_sample(make_manifest, tmp_path):
+    manifest = make_manifest(tmp_path / "data", (("512x512", 5),))
+    data = io.BytesIO()
+    Image.new("RGB", (1, 150_000)).save(data, "PNG")
+    path, entry = Path(manifest.samples["uri"][2]), manifest.samples.row(2, named=True)
+    path.write_bytes(data.getvalue())
+    narrow = {"sha256": hashlib.sha256(data.getvalue()).hexdigest(), "length": len(data.getvalue())}
+    rows = [
+        {**r, **(narrow if r["uri"] == entry["uri"] else {})} for r in manifest.samples.iter_rows(named=True)
+    ]
+    manifest.samples = pl.DataFrame(rows, schema=manifest.samples.schema)
+    plan, pictures, _ = parts(manifest, tmp_path)
+    out = np.empty((3, 32, 32), dtype=np.float32)
+    assert pictures.picture(2, plan.members["512x512"], lambda image_id: (0.5, 0.5), out) == 3
+    assert "too narrow" in pictures.bad.reasons[entry["image_id"]]
+
+
+def test_the_wait_is_the_time_in_which_the_consumer_stands(tiny, tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("lensmodel.data.loader.time.monotonic", lambda: clock[0])
+    plan, pictures, captions = parts(tiny, tmp_path)
+    decode = pictures.covered
+
+    def covered(row):
+        clock[0] += 1
+        return decode(row)
+
+    pictures.covered = covered
+    with Loader(plan, pictures, captions, workers=1, prefetch=1) as loader:
+        stream, seen = iter(loader), 0
+        for _ in range(3):
+            seen += len(next(stream).rows)
+            clock[0] += 100  # the step
+    assert loader.waited == seen
 
 
 def test_a_bucket_without_one_usable_sample_stops_the_job(make_manifest, tmp_path):

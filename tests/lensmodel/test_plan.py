@@ -1,6 +1,7 @@
 """The data plan: every sample once, equal batch counts, resume from an integer whatever the world size."""
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -70,6 +71,34 @@ def test_epochs_differ_and_seeds_differ_and_a_second_plan_is_equal():
     assert len({tuple(e) for e in epochs}) == 3
     assert epochs[2] == np.concatenate([make([40])[0].batch(20 + i).rows for i in range(10)]).tolist()
     assert make([40], seed=1)[0].batch(0).rows.tolist() != plan.batch(0).rows.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(counts, st.integers(0, 4), st.integers(2, 9))
+def test_sorting_by_length_moves_samples_within_a_window_of_batches_and_no_further(counts, epoch, window):
+    plain, buckets = make(counts)
+    lengths = np.arange(len(buckets)) * 37 % 11
+
+    def told(asked, rows):
+        assert asked == epoch
+        return lengths[rows]
+
+    rows = np.arange(len(buckets))
+    plan = DataPlan(buckets, rows, SIZES, 0, lengths=told, window=window)
+    first = epoch * plan.batches_per_epoch
+    seen = {kind: {} for kind in ("plain", "sorted")}
+    for kind, one in (("plain", plain), ("sorted", plan)):
+        one_epoch = one._epoch(epoch)
+        assert [name for name, _ in one_epoch] == [
+            plan.batch(first + i).bucket for i in range(len(one_epoch))
+        ]
+        for name, batch in one_epoch:
+            seen[kind].setdefault(name, []).append(set(batch.tolist()))
+    for name, batches in seen["sorted"].items():
+        assert set.union(*batches) == set.union(*seen["plain"][name])
+        spans = sorted((min(lengths[list(b)]), max(lengths[list(b)])) for b in batches)
+        if len(batches) <= window:  # one window: the batches do not overlap in length
+            assert all(a[1] <= b[0] for a, b in pairwise(spans))
 
 
 def test_the_shuffle_is_pinned():
