@@ -28,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput, LensError
 from catalog.parts import fsync_folder
+from lensmodel.optim import ADAMW, moments_of
 from lensmodel.parallel import shard_like
 from lensmodel.runlog import finite
 
@@ -39,9 +40,11 @@ _FIELDS: dict[str, Any] = {  # what state.json must hold, and its JSON type
     "segments": list,
     "skipped": int,
     "train_seconds": int | float,
+    "cpu_seconds": int | float,
     "first_validation": int | float | None,
     "last_validation": int | float | None,
     "settings": dict,
+    "given_batches": dict,
     "encoder": dict,
     "latents": dict,
     "main_bucket": str,
@@ -49,7 +52,6 @@ _FIELDS: dict[str, Any] = {  # what state.json must hold, and its JSON type
     "files": dict,
     "moments": list,
 }
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
 _SEGMENT = {"step", "position", "width"}
 _NAME = re.compile(r"checkpoint-(\d{6,})")
 
@@ -85,6 +87,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         raise BadInput(f"{file} cannot be read ({error}); {REMEDY}") from None
     if found != FORMAT:
         raise BadInput(f"{checkpoint} is a {found!r} checkpoint and this version reads {FORMAT!r}")
+    state = {"cpu_seconds": 0.0, "given_batches": {}, **state}  # which runs of before did not count
     for key, kind in _FIELDS.items():
         if key not in state or not isinstance(state[key], kind):
             raise BadInput(f"{file} {'has a damaged' if key in state else 'lacks'} {key!r}; {REMEDY}")
@@ -198,11 +201,12 @@ def load_optimizer(checkpoint: Path, optimizer: torch.optim.Optimizer, numbers: 
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{file} cannot be read ({error}); {REMEDY}") from None
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    shapes = dict(enumerate(p.shape for p in parameters))
+    kept = dict(enumerate(zip(moments_of(optimizer), (p.shape for p in parameters), strict=True)))
     wanted = {
-        f"{number}.{name}": shapes.get(number) if name != "step" else torch.Size()
+        f"{number}.{name}": shape if name != "step" else torch.Size()
         for number in numbers
-        for name in MOMENTS
+        for names, shape in [kept.get(number, (ADAMW, None))]
+        for name in names
     }
     found = {key: value.shape for key, value in tensors.items()}
     if found != wanted:

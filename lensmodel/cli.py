@@ -11,7 +11,7 @@ import click
 
 from catalog.console import emit_json, run_command, say
 from catalog.errors import BadInput
-from lensmodel import cli_merge, cli_plan
+from lensmodel import cli_evaluate, cli_merge, cli_plan
 
 # Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -41,7 +41,8 @@ def cli(context: click.Context, catalog: Path) -> None:
 
 @cli.command()
 @click.option(
-    "--shards", type=click.Path(path_type=Path), help="Folder written by `lensdata build-shards --out`."
+    "--shards",
+    help="Folder written by `lensdata build-shards --out`, or the URL of a copy: s3://bucket/folder.",
 )
 @click.option("--manifest", "manifest_name", help="Name of a manifest in the catalog, instead of --shards.")
 @click.option(
@@ -67,7 +68,7 @@ def cli(context: click.Context, catalog: Path) -> None:
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.pass_obj
 def train(
-    catalog: Path, shards: Path | None, manifest_name: str | None, preset: str, method: str, out: Path,
+    catalog: Path, shards: str | None, manifest_name: str | None, preset: str, method: str, out: Path,
     resume: bool, as_json: bool, overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Train a model on shards or a manifest.
@@ -80,6 +81,9 @@ def train(
     A finished run goes on with --resume and a higher max_steps. With schedule=linear (mini) that stretches the
     schedule to the new end, so the learning rate jumps up and the run is not the one that this max_steps from the
     start would be; the log says so.
+
+    sample_every=N draws the same prompts (of sample_prompts=FILE, or held-out captions) every N steps into OUT/samples.
+    batches=balanced times the batches at the start and takes sizes at which ranks wait least for the slowest.
 
     init_from=PATH starts from the weights of a run, a checkpoint or a model's folder, whose architecture then holds;
     lora_rank=N trains only an adapter beside them.
@@ -98,7 +102,7 @@ def train(
     presets.require_parts(settings)
     from catalog import manifest as manifests
 
-    folder = shards if shards is not None else catalog / "manifests" / str(manifest_name)
+    folder = catalog / "manifests" / str(manifest_name)
     if shards is None and not folder.is_dir():
         names = sorted(p.parent.name for p in (catalog / "manifests").glob("*/manifest.json"))
         known = (
@@ -107,7 +111,7 @@ def train(
             else "there is none yet; `lensdata build-shards` makes one"
         )
         raise BadInput(f"no manifest {manifest_name!r} in {catalog}: {known}")
-    data = manifests.load(folder)
+    data = manifests.load(folder if shards is None else shards)
 
     from lensmodel import distributed
     from lensmodel.record import record_run
@@ -117,7 +121,7 @@ def train(
     try:
         trainer = Trainer(data, settings, out, resume)
         if main:
-            record_run(catalog, data, settings, out)
+            record_run(catalog, data, trainer.settings, out)
         summary = trainer.run()
     except KeyboardInterrupt:
         if main:
@@ -305,6 +309,7 @@ def show_presets(name: str | None, as_json: bool) -> None:
 cli.add_command(cli_plan.plan)
 cli.add_command(cli_plan.lineage)
 cli.add_command(cli_merge.merge)
+cli.add_command(cli_evaluate.evaluate)
 
 
 def main() -> None:

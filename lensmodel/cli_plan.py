@@ -46,7 +46,7 @@ def plan(
     """
     from lensmodel import cost, presets
 
-    settings = presets.build(preset, overrides)
+    settings = presets.settled(presets.build(preset, overrides))
     if settings.lora_rank:
         raise BadInput("plan costs the training of all weights; leave lora_rank out")
     found = costs(settings, gpus, cost.gpu(gpu_name), mfu, text_tokens, measure)
@@ -64,17 +64,24 @@ def costs(
 
     from lensmodel import build, cost
     from lensmodel import measure as timing
+    from lensmodel.latents import PixelLatents
 
     channels = build.latent_channels(settings)
     with torch.device("meta"):
         parameters = sum(p.numel() for p in build.denoiser(settings, channels).parameters())
     shape = cost.Shape.of(settings, channels)
-    recompute, batch = settings.gradient_checkpointing, settings.batch_sizes()
+    unit = PixelLatents(keep=settings.pixel_keep).multiple if settings.latents == "pixel" else 16
+    recompute, batch, bf16 = (
+        settings.gradient_checkpointing,
+        settings.batch_sizes(),
+        settings.precision == "bf16",
+    )
+    shards = gpus if settings.sharding == "full" else 1
     bases = {}
     for base, size in batch.items():
-        image = cost.tokens_of_base(base)
+        image = cost.tokens_of_base(base, unit)
         each = shape.training(image, text_tokens)
-        memory = cost.memory(shape, parameters, image, size, gpus, recompute, text_tokens)
+        memory = cost.memory(shape, parameters, image, size, shards, recompute, text_tokens, bf16)
         bases[base] = {
             "image_tokens": image, "forward_flops": shape.forward(image, text_tokens), "training_flops": each,
             "batch": size, "batch_flops": each * size, "gpu_bytes": memory.total,
@@ -86,11 +93,12 @@ def costs(
     seconds = work
     if measure:
         device = build.device(settings)
-        sizes = {base: (batch[base], (base // 16, base // 16)) for base in batch}
+        sizes = {base: (batch[base], (round(base / unit), round(base / unit))) for base in batch}
         seconds = timing.seconds_a_batch(settings, channels, sizes, text_tokens, device)
         for base, value in seconds.items():
             bases[base]["measured_seconds"] = value
-    proposal = cost.balanced({base: seconds[base] / batch[base] for base in batch}, batch)
+    tokens = {base: row["image_tokens"] + text_tokens for base, row in bases.items()}
+    proposal = cost.balanced({base: seconds[base] / batch[base] for base in batch}, batch, tokens)
     after = {base: seconds[base] / batch[base] * size for base, size in proposal.items()}
     stage1 = PAPER_STEPS * PAPER_BATCH * bases[512]["training_flops"]
     stage2 = PAPER_STEPS * PAPER_GPUS * sum(work[base] * shares[base] for base in work)
@@ -111,8 +119,8 @@ def costs(
             "steps": settings.max_steps,
             "hours": settings.max_steps * step * (4 / 3 if recompute else 1) / (gpu.peak * mfu) / 3600,
         },
-        "sampling_flops": shape.sampling(cost.tokens_of_base(1024), text_tokens),
-        "turbo_flops": shape.sampling(cost.tokens_of_base(1024), text_tokens, steps=4, guided=False),
+        "sampling_flops": shape.sampling(cost.tokens_of_base(1024, unit), text_tokens),
+        "turbo_flops": shape.sampling(cost.tokens_of_base(1024, unit), text_tokens, steps=4, guided=False),
         "feature_bytes": text_tokens * shape.text_layers * shape.text_width * 2,
     }  # fmt: skip
 
@@ -143,8 +151,9 @@ def lines(found: dict[str, Any]) -> list[str]:
         *out,
         "",
         f"stragglers: {found['lost_to_stragglers']:.1%} of all GPU time is waiting, if every bucket is drawn as often; "
-        f"{kept} would leave {found['lost_when_balanced']:.1%}"
-        + ("" if found["measured"] else " (by FLOPs; --measure times them)"),
+        f"{kept} would leave {found['lost_when_balanced']:.1%} "
+        + ("(timed here)" if found["measured"] else "(by FLOPs; --measure times them)")
+        + " with no more tokens in a batch; batches=balanced makes a run time them and take such sizes",
         f"the paper's recipe: {recipe['pretrain-512']:,.0f} + {recipe['pretrain-mixed']:,.0f} = {recipe['total']:,.0f} "
         f"{found['gpu']}-hours at full peak, {recipe['total_at_mfu']:,.0f} at {found['mfu']:.0%}{again}; "
         f"the paper's 192K A100-hours are {recipe['paper_utilisation']:.0%} of peak",
@@ -160,9 +169,9 @@ def lines(found: dict[str, Any]) -> list[str]:
 @click.command("lineage")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("step", type=click.IntRange(1))
-@click.option("--shards", type=click.Path(path_type=Path), help="Where the run's shards or manifest are now.")
+@click.option("--shards", help="Where the run's shards or manifest are now: a folder or URL.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def lineage(run: Path, step: int, shards: Path | None, as_json: bool) -> None:
+def lineage(run: Path, step: int, shards: str | None, as_json: bool) -> None:
     """List the image ids that a step of a run trained on, in order: id, batch, bucket.
 
     Any step that a checkpoint of the run has reached can be asked for, whatever the number of processes was. Look an

@@ -19,6 +19,11 @@ CAPTION_ENCODER_FLOPS = (
     1.8e12  # GPT-OSS-20B, forward, a caption of the paper's length; not part of what follows
 )
 STAGES = ("pretrain-512", "pretrain-mixed")
+# Bytes that autograd keeps of one token in one block, a unit of width (of bf16 training: of fp32), as
+# `lensmodel.measure.kept_for_backward` counts them of the formulas that run off the CPU (tests/lensmodel/test_cost.py
+# compares). They were counted on a CPU, whose attention is float32: with bf16 on a GPU its operands take about 8 less.
+# The code for the CPU keeps 57 and 85.
+KEPT = {True: 80.7, False: 117.9}
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,9 @@ class Shape:
         return steps * (2 if guided else 1) * self.forward(image, text)
 
 
-def tokens_of_base(base: int) -> int:
-    """Image tokens of a square picture of a base: one for 16 x 16 pixels, whatever the latents."""
-    return (base // 16) ** 2
+def tokens_of_base(base: int, unit: int = 16) -> int:
+    """Image tokens of a square picture of a base, one for unit x unit pixels of its bucket."""
+    return round(base / unit) ** 2
 
 
 def straggling(seconds: Mapping[int, float]) -> dict[int, float]:
@@ -125,13 +130,21 @@ def loss_to_stragglers(seconds: Mapping[int, float], ranks: int, shares: Mapping
     return 1 - mean / mean_of_slowest
 
 
-def balanced(seconds_each: Mapping[int, float], batch: Mapping[int, int]) -> dict[int, int]:
-    """Batch sizes at which every base takes about as long as the slowest of `batch` does now.
+def balanced(
+    seconds_each: Mapping[int, float], batch: Mapping[int, int], tokens_each: Mapping[int, int]
+) -> dict[int, int]:
+    """Batch sizes at which every base takes about as long, and none has more tokens than the largest of `batch`.
 
-    `seconds_each` is the time of one sample of each base. None gets smaller than it was.
+    `seconds_each` and `tokens_each` (image and text) are those of one sample of each base. Activations grow with
+    tokens, so memory that holds `batch` holds these. No batch is to last longer than the longest of `batch`.
     """
-    target = max(seconds_each[base] * size for base, size in batch.items())
-    return {base: max(size, round(target / seconds_each[base])) for base, size in batch.items()}
+    most = max(tokens_each[base] * size for base, size in batch.items())
+    roomy = {base: most // tokens_each[base] for base in batch}
+    target = min(
+        max(seconds_each[base] * size for base, size in batch.items()),
+        min(seconds_each[base] * size for base, size in roomy.items()),
+    )
+    return {base: min(roomy[base], max(1, round(target / seconds_each[base]))) for base in batch}
 
 
 def buckets_shares() -> dict[int, float]:
@@ -156,28 +169,32 @@ class Memory:
 
 
 def memory(
-    shape: Shape, parameters: int, image: int, batch: int, gpus: int, recompute: bool, text: int = TEXT_TOKENS
-) -> Memory:
-    """What bf16 training with FSDP2 over `gpus` GPUs holds on each of them.
+    shape: Shape, parameters: int, image: int, batch: int, gpus: int, recompute: bool, text: int = TEXT_TOKENS,
+    bf16: bool = True,
+) -> Memory:  # fmt: skip
+    """What training with FSDP2 over `gpus` GPUs holds on each of them; with 1, what a GPU with a whole copy holds.
 
-    Weights, gradients, AdamW's two moments and the EMA are kept in float32 and sharded; one block's bfloat16 weights
-    and gradients are gathered at a time. Activations: with `recompute` the two streams at each block's entry (float32,
-    as the residual stream is) and one block's insides; without, every block's insides. An estimate: allocators and
+    Weights, gradients, AdamW's two moments and the EMA are kept in float32 and sharded; one block's weights and
+    gradients are gathered at a time (or, of a whole copy under autocast, all weights are kept in bfloat16, too).
+    Activations: with `recompute` the two streams at each block's entry (float32, as the residual stream is) and one
+    block's insides; without, every block's insides, which are KEPT. Activations were held against what autograd keeps
+    of small models on a CPU, nothing against a GPU. An estimate: the ends of the model are left out, and allocators and
     communication buffers add some per cent.
     """
-    d, tokens = shape.width, batch * (image + text)
+    d, tokens, size = shape.width, batch * (image + text), 2 if bf16 else 4
     block = parameters / shape.layers
-    inside = tokens * (
-        2 * 4 * d + 2 * (2 * d + 3 * d + 3 * d + d + 3 * shape.hidden)
-    )  # bytes kept for backward
-    entries = shape.layers * tokens * 4 * d
-    activations = entries + inside if recompute else shape.layers * inside
+    inside = tokens * d * KEPT[bf16]
+    entries = shape.layers * tokens * d * 4
+    if gpus > 1:
+        copies, gathered = 2 * size * block, size * block
+    else:
+        copies, gathered = (2.0 * parameters if bf16 else 0.0), 0.0
     return Memory(
-        4 * parameters / gpus + 2 * 2 * block,
-        4 * parameters / gpus + 2 * block,
+        4 * parameters / gpus + copies,
+        4 * parameters / gpus + gathered,
         8 * parameters / gpus,
         4 * parameters / gpus,
-        activations,
+        entries + inside if recompute else shape.layers * inside,
     )
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from catalog.errors import BadInput, LensError
+from lensmodel.signals import held_back
 
 WAIT = timedelta(days=7)  # encoding the captions of millions of images takes one rank hours
 
@@ -34,7 +35,8 @@ class Ranks:
     def main_first(self) -> Iterator[None]:
         """Rank 0 runs the block while the others wait, then they do.
 
-        If it fails on rank 0, which says why, the others leave without a word (SystemExit).
+        If it fails on rank 0, which says why, the others leave without a word (SystemExit). A signal that comes while
+        the outcome is told waits until every rank has it. Raises LensError if rank 0 is gone.
         """
         if self.world == 1:
             yield
@@ -47,12 +49,33 @@ class Ranks:
                 outcome = [error.exit_code if isinstance(error, LensError) else 1]
                 raise
             finally:
-                dist.broadcast_object_list(outcome, 0, self.waiting)
+                with held_back():
+                    dist.broadcast_object_list(outcome, 0, self.waiting)
         else:
-            dist.broadcast_object_list(outcome, 0, self.waiting)
+            try:
+                with held_back():
+                    dist.broadcast_object_list(outcome, 0, self.waiting)
+            except RuntimeError:  # its connection closed: killed, or a second Ctrl-C
+                raise LensError(f"rank {self.rank} lost rank 0, which has ended") from None
             if outcome[0] is not None:
                 raise SystemExit(outcome[0])
             yield
+
+    def tell(self, value: Any) -> Any:
+        """What rank 0 gives, on every rank."""
+        if self.world == 1:
+            return value
+        told = [value]
+        dist.broadcast_object_list(told, 0, self.waiting)
+        return told[0]
+
+    def gather(self, value: Any) -> list[Any] | None:
+        """What every rank gives, in the order of the ranks, on rank 0; elsewhere None."""
+        if self.world == 1:
+            return [value]
+        found: list[Any] | None = [None] * self.world if self.main else None
+        dist.gather_object(value, found, 0, self.waiting)
+        return found
 
     def sum(self, values: list[float]) -> list[float]:
         """Each value summed over the ranks."""

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lensmodel.methods.pretrain import Pretrain
 from lensmodel.runlog import RunLog, finite, short_time
 from lensmodel.settings import Settings
 from lensmodel.validation import Losses
+
+if TYPE_CHECKING:
+    from lensmodel.measure import Balance
+    from lensmodel.resume import Progress
+    from lensmodel.rundata import RunData
 
 
 def million(parameters: int, trained: int) -> str:
@@ -27,24 +33,41 @@ def started_from(log: RunLog, path: str, sha256: str, others: list[str]) -> None
         log.event("warning", text, others=others)
 
 
+def balanced(log: RunLog, found: Balance) -> dict[int, int]:
+    """The batch sizes of a run with batches=balanced, which are returned."""
+    was, now = ("/".join(map(str, sizes.values())) for sizes in (found.given, found.sizes))
+    took = "/".join(f"{seconds:.3g}" for seconds in found.seconds.values())
+    bases, lost = "/".join(map(str, found.sizes)), f"waiting for the slowest of {found.ranks} ranks costs"
+    if found.sizes == found.given:
+        text = f"batches: {was} of bases {bases} stay, none were found better; {lost} {found.lost:.1%}"
+    else:
+        text = (
+            f"batches: {now} of bases {bases} instead of {was}; {lost} {found.lost:.1%} instead of "
+            f"{found.lost_given:.1%} ({took} s a batch, timed with {found.layers} blocks)"
+        )
+    log.event("batches", text, **asdict(found))
+    return found.sizes
+
+
 def trained(
-    log: RunLog, settings: Settings, step: int, skipped: int, lr: float, norm: float,
-    numbers: dict[str, float], **more: Any,
+    log: RunLog, settings: Settings, at: Progress, lr: float, norm: float, numbers: dict[str, float], **more: Any
 ) -> None:  # fmt: skip
-    """A stretch of steps up to `step`; `numbers` are the meter's, `norm` is the last step's gradient norm."""
+    """A stretch of steps up to where the run is; `numbers` are the meter's, `norm` is the last step's gradient norm."""
     used = "" if numbers.get("mfu") is None else f"  MFU {numbers['mfu']:.0%}"
     slow = "  (the loader is the bottleneck: raise workers=)" if numbers["data_wait"] > 0.3 else ""
-    told = f"  skipped {skipped}" if skipped else ""
+    told = f"  skipped {at.skipped}" if at.skipped else ""
     log.event(
         "step",
-        f"step {step}/{settings.max_steps}  loss {numbers['loss']:.4f}  grad {norm:.3f}  lr {lr:.2e}  "
+        f"step {at.step}/{settings.max_steps}  loss {numbers['loss']:.4f}  grad {norm:.3f}  lr {lr:.2e}  "
         f"{numbers['images_per_second']:.0f} img/s  {numbers['tokens_per_second']:.0f} tok/s{used}  "
         f"data wait {numbers['data_wait']:.0%}  "
         f"ETA {short_time(numbers['eta_seconds'])}{told}{slow}",
-        step=step,
+        step=at.step,
         grad_norm=norm,
         lr=lr,
-        skipped=skipped,
+        skipped=at.skipped,
+        seconds=round(at.seconds, 3),
+        cpu_seconds=round(at.cpu_seconds, 3),
         **more,
         **numbers,
     )
@@ -80,18 +103,30 @@ def stretched(log: RunLog, settings: Settings, before: int, step: int) -> None:
     )
 
 
-def finished(log: RunLog, what: str, summary: dict[str, Any]) -> dict[str, Any]:
-    """The end of a run, which `what` begins to say. Returns the summary as JSON can hold it."""
-    first, last, skipped = summary["held_out_first"], summary["held_out_last"], summary["skipped"]
+def finished(log: RunLog, what: str, at: Progress, data: RunData, checkpoint: Path | None) -> dict[str, Any]:
+    """The end of a run, which `what` begins to say. Returns a summary as JSON can hold it."""
+    first, last = at.first_loss, at.last_loss
     fell = "" if first is None or last is None else f"held-out flow loss {first:.4f} -> {last:.4f}; "
+    summary = {
+        "checkpoint": str(checkpoint),
+        "step": at.step,
+        "train_seconds": round(at.seconds, 2),
+        "cpu_seconds": round(at.cpu_seconds, 2),
+        "encode_seconds": round(data.encode_seconds, 2),
+        "held_out_first": first,
+        "held_out_last": last,
+        "skipped": at.skipped,
+        "bad_samples": len(data.bad.reasons),
+    }
     log.event(
         "done",
-        f"{what}; {short_time(summary['train_seconds'])} of training; {fell}"
-        + (f"{skipped} steps skipped; " if skipped else "")
-        + f"checkpoint {summary['checkpoint']}",
-        step=summary["step"],
+        f"{what}; {short_time(at.seconds)} of training; {fell}"
+        + (f"{at.skipped} steps skipped; " if at.skipped else "")
+        + f"checkpoint {checkpoint}",
+        step=at.step,
         first_validation=first,
         last_validation=last,
         train_seconds=summary["train_seconds"],
+        cpu_seconds=summary["cpu_seconds"],
     )
     return finite(summary)

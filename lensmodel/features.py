@@ -136,3 +136,21 @@ class FeatureCache:
         """bfloat16 [tokens, layers, width]. Raises KeyError for a caption never encoded."""
         part, start, end = self._places[key_of_caption(caption)]
         return self._parts[part][start:end]
+
+
+class CachedEncoder:
+    """Features of captions from the cache in `folder`; the encoder fills what is missing, and is loaded only then. They
+    are rounded to bfloat16, as in training."""
+
+    def __init__(self, folder: Path, config: EncoderConfig, device: str = "cpu") -> None:
+        self.cache, self.device = FeatureCache(folder, config), device
+        self._encoder: TextEncoder | None = None
+
+    def encode(self, captions: Sequence[str]) -> list[torch.Tensor]:
+        """bfloat16 [tokens after the offset, layers, width] of each caption, in order."""
+        from lensmodel import text
+
+        if self.cache.missing(captions):
+            self._encoder = self._encoder or text.load(self.cache.config, self.device)
+            self.cache.fill(captions, self._encoder)
+        return [self.cache.get(caption) for caption in captions]

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +19,11 @@ from PIL.PngImagePlugin import PngInfo
 from catalog.buckets import BY_NAME
 from catalog.console import Progress
 from catalog.errors import BadInput, LensError
-from lensmodel import build, checkpoint, distributed, flow, origin, text
-from lensmodel.data.plan import key_of
+from lensmodel import build, checkpoint, distributed, draw, origin, text
+from lensmodel.features import CachedEncoder
 from lensmodel.runfolder import cannot_write
-from lensmodel.sampler import sample
 from lensmodel.settings import from_plain
 
-GRID_CELL = 256  # pixels: small pictures are enlarged to about this in the grid, pixel by pixel
 IMAGES_A_BATCH = 16
 
 
@@ -46,12 +43,13 @@ class Options:
 class Generator:
     """A loaded checkpoint. Raises BadInput if `path` names none or a damaged one, or its encoder is not at hand.
 
-    `base`: where the model is now that the adapter of a run of LoRA belongs to, if not where it was.
+    `base`: where the model is now that the adapter of a run of LoRA belongs to, if not where it was. `features`: the
+    folder of a cache of text features, as training has it, for prompts that are drawn with several checkpoints.
     """
 
     def __init__(
         self, path: Path, weights: str = "ema", encoder: str | None = None, device: str = "auto",
-        base: Path | None = None, vae: str | None = None,
+        base: Path | None = None, vae: str | None = None, features: Path | None = None,
     ) -> None:  # fmt: skip
         self.folder, self.weights = checkpoint.find(path), weights
         self.state = checkpoint.read_state(self.folder)
@@ -70,23 +68,15 @@ class Generator:
         if vae:
             self.settings = dataclasses.replace(self.settings, vae=vae)
         self.latents = build.latents(self.settings, self.device, self.state["latents"].get("weights", ""))
-        self.encoder = text.load(config, str(self.device))
+        self.encoder: text.TextEncoder | CachedEncoder
+        if features:
+            self.encoder = CachedEncoder(features, config, str(self.device))
+        else:
+            self.encoder = text.load(config, str(self.device))
 
     def sigmas(self, tokens: int, steps: int) -> torch.Tensor:
-        """The sampling times: shifted by the setting sample_mu, else as FLUX.2 does.
-
-        Below x0_min_t a network that predicts x0 gives too small a velocity, which would leave noise in the picture:
-        the last step starts above it.
-        """
-        if self.settings.sample_mu is None:
-            levels = flow.inference_sigmas(tokens, steps)
-        else:
-            s = torch.linspace(1, 1 / steps, steps, dtype=torch.float64)
-            shift = math.exp(self.settings.sample_mu)
-            levels = torch.cat([shift / (shift + 1 / s - 1), torch.zeros(1, dtype=torch.float64)]).float()
-        if self.model.config["prediction"] == "x0":
-            levels = levels[(levels >= self.model.config["x0_min_t"]) | (levels == 0)]
-        return levels
+        """The sampling times of this checkpoint, see `lensmodel.draw`."""
+        return draw.sigmas(self.settings, self.model.config, tokens, steps)
 
     def size(self, width: int | None, height: int | None) -> tuple[int, int]:
         """Width and height to draw at, in bucket pixels; by default the bucket the run saw most of.
@@ -125,7 +115,6 @@ class Generator:
             files["base"] = self.state["origin"]["sha256"]
         return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
-    @torch.no_grad()
     def draw(self, prompts: Sequence[str], options: Options) -> list[np.ndarray]:
         """uint8 [H, W, 3] pictures: `count` of the first prompt, then of the second, ...
 
@@ -137,9 +126,9 @@ class Generator:
         tokens = grid[0] * grid[1]
         features = [f for f in self.encoder.encode(prompts) for _ in range(options.count)]
         noise = [
-            torch.randn(tokens, self.latents.channels, generator=torch.Generator().manual_seed(key))
+            draw.noise(prompt, n, options.seed, tokens, self.latents.channels)
             for prompt in prompts
-            for key in [key_of("sample", options.seed, prompt, n) for n in range(options.count)]
+            for n in range(options.count)
         ]
         sigmas = self.sigmas(tokens, options.steps)
         pictures: list[np.ndarray] = []
@@ -147,32 +136,15 @@ class Generator:
             for start in range(0, len(noise), IMAGES_A_BATCH):
                 chosen = features[start : start + IMAGES_A_BATCH]
                 x = torch.stack(noise[start : start + IMAGES_A_BATCH]).to(self.device)
-                x0 = sample(self._denoiser(chosen, grid, options.guidance), x, sigmas, options.method)
-                rgb = self.latents.decode(x0, grid)
-                if not bool(rgb.isfinite().all()):
+                x0 = draw.denoised(self.model, chosen, x, grid, sigmas, options.guidance, options.method)
+                try:
+                    pictures += draw.pictures(self.latents, x0, grid)
+                except LensError as error:
                     raise LensError(
-                        f"{self.folder} draws values that are not finite; "
-                        "lower --guidance or use an earlier checkpoint"
-                    )
-                rgb = rgb.clamp(-1, 1)
-                pictures += list(((rgb + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+                        f"{self.folder}: {error}; lower --guidance or use an earlier checkpoint"
+                    ) from None
                 bar.advance(len(chosen))
         return pictures
-
-    def _denoiser(self, features: list[torch.Tensor], grid: tuple[int, int], guidance: float) -> Any:
-        n = len(features)
-        guided = guidance != 1
-        both = [*features, *([None] * n if guided else [])]
-        padded, mask = text.pad(both, len(self.encoder.config.layers), self.encoder.width)
-        padded, mask = [f.to(self.device) for f in padded], mask.to(self.device)
-
-        def denoise(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-            if not guided:
-                return self.model(x, padded, mask, sigma.expand(n), grid)
-            v = self.model(torch.cat([x, x]), padded, mask, sigma.expand(2 * n), grid)
-            return flow.guide(v[:n], v[n:], guidance)
-
-        return denoise
 
 
 def file_name(prompt: str, about: dict[str, str], number: int) -> str:
@@ -181,20 +153,6 @@ def file_name(prompt: str, about: dict[str, str], number: int) -> str:
     words = words.encode()[:120].decode(errors="ignore")  # a name has 255 bytes
     digest = hashlib.sha256(json.dumps([prompt, about]).encode()).hexdigest()[:8]
     return f"{words or 'prompt'}-{digest}-s{about['seed']}-{number:02d}.png"
-
-
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int) -> Image.Image:
-    """The pictures (all of one size) in rows of `columns`; small ones enlarged by a whole factor."""
-    height, width = pictures[0].shape[:2]
-    factor = max(1, GRID_CELL // max(height, width))
-    gap = 8
-    cell_w, cell_h = width * factor + gap, height * factor + gap
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * cell_w + gap, rows * cell_h + gap), "white")
-    for i, picture in enumerate(pictures):
-        image = Image.fromarray(picture).resize((width * factor, height * factor), Image.Resampling.NEAREST)
-        sheet.paste(image, (gap + i % columns * cell_w, gap + i // columns * cell_h))
-    return sheet
 
 
 def make_folder(out: Path) -> None:
@@ -223,5 +181,5 @@ def write(
         Image.fromarray(picture).save(paths[-1], pnginfo=inside)
     columns = count if count > 1 else math.ceil(math.sqrt(len(pictures)))
     paths.append(out / "grid.png")
-    contact_sheet(pictures, columns).save(paths[-1])
+    draw.contact_sheet(pictures, columns).save(paths[-1])
     return paths

@@ -72,13 +72,22 @@ PRESETS: dict[str, Settings] = {
         beta2=0.99,
         weight_decay=0.01,
         ema=0.99,
-        precision="fp32",
+        precision="auto",
         sharding="none",
         log_every=100,
         validate_every=250,
+        sample_every=1000,
         checkpoint_every=250,
     ),
 }
+
+
+# The paper in miniature, on the world of shapes (docs/miniature.md): many pictures a bucket, so batches large enough
+# for what Muon costs.
+PRESETS["miniature"] = dataclasses.replace(
+    PRESETS["mini"], preset="miniature", batch_512=64, batch_768=48, batch_1024=32, length_window=16, optimizer="muon",
+    muon_times=7.0, brief_fraction=0.5, sample_every=0,
+)  # fmt: skip
 
 
 def build(preset: str, overrides: Iterable[str] = (), run: Path | None = None) -> Settings:
@@ -108,6 +117,28 @@ def build(preset: str, overrides: Iterable[str] = (), run: Path | None = None) -
         settings = origin.adopt(settings, changes, run)
     check(settings)
     return settings
+
+
+def settled(settings: Settings, run: Path | None = None) -> Settings:
+    """The settings with a precision instead of "auto": bf16 where the device multiplies it natively, else fp32.
+
+    A run that has begun in the folder `run` goes on with what it had, whatever this machine can do.
+    """
+    if settings.precision != "auto":
+        return settings
+    import torch
+
+    from lensmodel import checkpoint, distributed
+
+    begun = checkpoint.numbered(run) if run else []
+    if begun:
+        stored = checkpoint.read_state(begun[-1][1])["settings"].get("precision")
+        return dataclasses.replace(settings, precision=stored if stored in ("fp32", "bf16") else "fp32")
+    able = torch.cpu.get_capabilities()
+    native = (
+        distributed.device(settings.device).type != "cpu" or able.get("avx512_bf16") or able.get("amx_bf16")
+    )
+    return dataclasses.replace(settings, precision="bf16" if native else "fp32")
 
 
 def require_parts(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 checkpoint-000100/   see `lensmodel.checkpoint`
 log.jsonl            every event; log.jsonl.1, .2, ... are those of runs that came to no checkpoint
 bad_samples.jsonl    images that could not be used, likewise
+samples/             sheets of pictures drawn on the way, likewise, see `lensmodel.preview`
 text-features/       cached features of the captions, see `lensmodel.features`
 .lock                held (flock) while a run trains; it vanishes with its process however that dies
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 from catalog.errors import BadInput
 from lensmodel import checkpoint
 
-LOGS = ("log.jsonl", "bad_samples.jsonl")
+LOGS = ("log.jsonl", "bad_samples.jsonl", "samples")
 
 
 class RunFolder:
@@ -59,7 +60,7 @@ class RunFolder:
                 continue
             if self.newest is None:
                 log.rename(_free(log))
-            else:
+            elif log.is_file():
                 cut_half_line(log)
 
     def close(self) -> None:

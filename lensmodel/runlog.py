@@ -8,10 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.console import say
+from catalog.errors import LensError
 from lensmodel.trackers import Trackers
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def short_time(seconds: float) -> str:
@@ -62,14 +66,24 @@ class RunLog:
         if self._trackers:
             self._trackers.add(kind, fields)
 
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Show a picture, uint8 [H, W, 3], in the trackers."""
+        if self._trackers:
+            self._trackers.picture(name, picture, step)
+
     def close(self) -> None:
         """Let the trackers end."""
         if self._trackers:
             self._trackers.close()
 
     def _write(self, line: str) -> None:
-        with self.path.open("a") as f:
-            f.write(line + "\n")
+        try:
+            with self.path.open("a") as f:
+                f.write(line + "\n")
+        except OSError as error:
+            raise LensError(
+                f"{self.path} cannot be written ({error.strerror}); make room and use --resume"
+            ) from None
 
 
 class Meter:

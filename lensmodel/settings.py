@@ -29,7 +29,13 @@ class Settings:
     batch_512: int = 24  # samples a batch and rank in buckets of base 512
     batch_768: int = 10
     batch_1024: int = 6
+    batches: str = (
+        "paper"  # "paper": the batch_* above; "balanced": sizes that take equally long, timed at the start
+    )
     accumulate: int = 1  # batches a rank takes before each optimiser step
+    length_window: int = (
+        1  # batches of a bucket among which captions are sorted by length: less is padded; 1: not
+    )
     holdout: float = 0.01  # share of the images that validate and never train
     holdout_least: int = 32  # ... but at least so many (and at most a quarter of the data)
     brief_fraction: float = 0.0  # how often the brief caption stands in for the dense one, where there is one
@@ -80,7 +86,11 @@ class Settings:
     # the optimiser
     max_steps: int = 400_000
     max_minutes: float = 0.0  # stop (with a checkpoint) after so long; 0: never
+    optimizer: str = (
+        "adamw"  # or "muon": for the matrices inside the blocks (lensmodel.optim), beside AdamW for the rest
+    )
     lr: float = 1e-4
+    muon_times: float = 1.0  # learning rate of "muon" over that of AdamW
     schedule: str = "constant"  # "constant" or "linear": down to 0 at max_steps, so max_steps shapes the run
     warmup_steps: int = 1000
     beta1: float = 0.9
@@ -88,7 +98,9 @@ class Settings:
     weight_decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.9999
-    precision: str = "bf16"  # "fp32" or "bf16" (autocast; weights and optimiser stay fp32)
+    precision: str = (
+        "bf16"  # "fp32", "bf16" (autocast; weights and optimiser stay fp32) or "auto": what is faster
+    )
     gradient_checkpointing: bool = (
         False  # compute each block again in the backward pass instead of keeping it
     )
@@ -100,6 +112,10 @@ class Settings:
     log_every: int = 10
     validate_every: int = 1000
     validation_samples: int = 64
+    sample_every: int = 0  # steps between the sheets of pictures in OUT/samples; 0: none
+    sample_prompts: str = ""  # a text file with one prompt a line; "": captions of the first held-out images
+    sample_steps: int = 20
+    sample_guidance: float = 5.0  # 1 is off
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3
     trackers: str = ""  # "tensorboard", "wandb" or both with a comma, besides log.jsonl
@@ -113,33 +129,38 @@ class Settings:
 FREE_ON_RESUME = frozenset([
     "max_steps", "max_minutes", "workers", "prefetch", "cache_mb", "features", "encoder", "log_every", "validate_every",
     "checkpoint_every", "keep_checkpoints", "device", "sample_mu", "gradient_checkpointing", "compile", "sharding",
-    "vae", "trackers", "encode", "init_from",
+    "vae", "trackers", "encode", "init_from", "sample_every", "sample_prompts", "sample_steps", "sample_guidance",
 ])  # fmt: skip
 CHOICES = {
     "prediction": ("velocity", "x0"),
     "schedule": ("constant", "linear"),
-    "precision": ("fp32", "bf16"),
+    "precision": ("fp32", "bf16", "auto"),
+    "optimizer": ("adamw", "muon"),
     "latents": ("vae", "pixel"),
     "sharding": ("full", "none"),
     "averaging": ("token", "image"),
     "encode": ("ahead", "online"),
+    "batches": ("paper", "balanced"),
 }
 POSITIVE = (
     "batch_512", "batch_768", "batch_1024", "accumulate", "workers", "prefetch", "max_length", "num_layers",
     "num_attention_heads", "attention_head_dim", "enc_hidden_dim", "max_steps", "log_every", "validate_every",
-    "validation_samples", "checkpoint_every", "keep_checkpoints", "lr", "clip",
+    "validation_samples", "checkpoint_every", "keep_checkpoints", "lr", "clip", "sample_steps", "length_window",
+    "muon_times",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed",
     "lora_rank",
+    "sample_every",
+    "sample_guidance",
     "holdout_least",
     "cache_mb",
     "max_minutes",
     "warmup_steps",
     "weight_decay",
 )
-FRACTIONS = ("holdout", "brief_fraction", "caption_dropout", "ema", "beta1", "beta2")
-LARGEST = {"workers": 1024, "prefetch": 4096, "seed": 2**63 - 1}
+FRACTIONS = ("holdout", "caption_dropout", "ema", "beta1", "beta2")
+LARGEST = {"workers": 1024, "sample_steps": 1000, "prefetch": 4096, "seed": 2**63 - 1}
 LARGEST_INT = 2**31 - 1
 LARGEST_SHIFT = 10.0  # |mu|: sigmoid(mu + z) is 0 or 1 for any use beyond it
 _TYPES = typing.get_type_hints(Settings)
@@ -169,6 +190,7 @@ def check(settings: Settings) -> None:
         require(key, getattr(s, key) >= 0, "must not be below 0")
     for key in FRACTIONS:
         require(key, 0 <= getattr(s, key) < 1, "must be at least 0 and below 1")
+    require("brief_fraction", 0 <= s.brief_fraction <= 1, "must lie between 0 and 1")
     for key in ("mu", "sample_mu"):
         value = getattr(s, key)
         require(key, value is None or abs(value) <= LARGEST_SHIFT, f"must lie within +-{LARGEST_SHIFT:g}")
@@ -198,6 +220,16 @@ def check(settings: Settings) -> None:
         "lora_targets",
         s.lora_targets == ATTENTION or s.lora_rank > 0,
         "means nothing without lora_rank; leave it out",
+    )
+    require(
+        "muon_times",
+        s.muon_times == 1 or s.optimizer == "muon",
+        "means nothing with optimizer=adamw; leave it out",
+    )
+    require(
+        "optimizer",
+        s.optimizer == "adamw" or not s.lora_rank,
+        "goes with training all weights; an adapter's (lora_rank) are trained with adamw",
     )
     require("vae", not s.vae or s.latents == "vae", "means nothing with latents=pixel; leave it out")
 

@@ -6,11 +6,15 @@ RUN/log.jsonl holds every number without them. A tracker that fails is said once
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from catalog.console import say
 from catalog.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KINDS = ("tensorboard", "wandb")
 DRAWN = ("step", "validation")
@@ -38,9 +42,16 @@ class Trackers:
         if kind not in DRAWN or "step" not in fields:
             return
         numbers = dict(_flat(f"{kind}", {k: v for k, v in fields.items() if k != "step"}))
+        self._each(lambda one: one.add(numbers, fields["step"]))
+
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Show a picture, uint8 [H, W, 3]."""
+        self._each(lambda one: one.picture(name, picture, step))
+
+    def _each(self, work: Callable[[Any], None]) -> None:
         for name in list(self._open):
             try:
-                self._open[name].add(numbers, fields["step"])
+                work(self._open[name])
             except Exception as error:  # whatever a service far away answers
                 say(f"warning: {name} takes no more numbers ({error}); log.jsonl still does")
                 del self._open[name]
@@ -64,6 +75,9 @@ class _TensorBoard:
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        self._writer.add_image(name, picture, step, dataformats="HWC")
+
     def close(self) -> None:
         self._writer.close()
 
@@ -83,6 +97,11 @@ class _Wandb:
 
     def add(self, numbers: dict[str, float], step: int) -> None:
         self._run.log(numbers, step=step)
+
+    def picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        import wandb
+
+        self._run.log({name: wandb.Image(picture)}, step=step)
 
     def close(self) -> None:
         self._run.finish()

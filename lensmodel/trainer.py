@@ -13,19 +13,22 @@ import torch
 from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest
-from lensmodel import build, checkpoint, distributed, events, origin, presets, resume, throughput, trackers
+from lensmodel import build, checkpoint, distributed, events, measure, origin, presets, resume
 from lensmodel.cost import Shape
 from lensmodel.data.loader import LoadedBatch, Loader
 from lensmodel.data.plan import position_of
 from lensmodel.methods.pretrain import Pretrain
+from lensmodel.optim import set_rate
 from lensmodel.parallel import Parallel
+from lensmodel.preview import Preview
 from lensmodel.rundata import RunData
 from lensmodel.runfolder import RunFolder
 from lensmodel.runlog import Meter, RunLog
 from lensmodel.saver import Saver
 from lensmodel.settings import Settings, from_plain, plain
 from lensmodel.signals import StopOnSignal
-from lensmodel.trackers import Trackers
+from lensmodel.throughput import peak
+from lensmodel.trackers import Trackers, check
 from lensmodel.validation import HeldOut, validate
 
 SKIPS_IN_A_ROW = 50
@@ -39,16 +42,22 @@ class Trainer:
     """
 
     def __init__(self, manifest: Manifest, settings: Settings, out: Path, may_resume: bool) -> None:
+        settings = presets.settled(settings, out)
         presets.require_parts(settings)
-        trackers.check(settings.trackers)
+        check(settings.trackers)
         self.manifest, self.settings, self.out = manifest, settings, out
         self.folder: RunFolder | None = None
         self.ranks = distributed.start(settings.device)
         self.log = RunLog(out / "log.jsonl", self.ranks.main)
         self.saver = Saver()
+        self.given = settings.batch_sizes()  # which batches=balanced may change
         try:
             with self.ranks.main_first():
                 self._prepare(may_resume)
+            self._batch_sizes()
+            with self.ranks.main_first():
+                self.data.report()
+                self.data.encode()
             self._model()
             with self.ranks.main_first():
                 if self.folder:
@@ -75,11 +84,23 @@ class Trainer:
         if self.saved:
             weights = self.data.encoder.weights, self.data.latents.weights
             self.state = resume.read(self.saved, self.manifest, self.settings, *weights)
+            self.given, self.settings = resume.batch_sizes(self.settings, self.state)
             if self.ranks.main:
                 checkpoint.verify(self.saved, self.state)
         self.origin = origin.find(self.settings, self.data.latents.channels, self.state, self.ranks.main)
-        self.data.report()
-        self.data.encode()
+
+    def _batch_sizes(self) -> None:
+        """With batches=balanced, time the batches of a new run; one that resumes has the sizes it began with."""
+        s, data, sizes = self.settings, self.data, None
+        if s.batches == "balanced" and not self.saved:
+            with self.ranks.main_first():
+                if self.ranks.main:
+                    images, world = data.images_of_bases(), self.ranks.world
+                    found = measure.balance(s, data.latents, images, world, self.ranks.device)
+                    sizes = events.balanced(self.log, found)
+            self.settings = resume.with_sizes(s, self.ranks.tell(sizes))
+        if self.settings != data.settings:
+            data.rebatch(self.settings)
 
     def _model(self) -> None:
         s, device = self.settings, self.ranks.device
@@ -92,16 +113,18 @@ class Trainer:
         self.parallel = Parallel(
             model, ema, self.ranks, s.sharding == "full", s.precision == "bf16", s.compile
         )
+        self.preview = Preview(self.data, self.ranks, self.log, self.parallel.sharded)
         self.optimizer = self.method.optimizer(self.parallel.model)
         self.shape = Shape.of(s, self.data.latents.channels)
-        self.peak = throughput.peak(device, s.precision == "bf16") if self.ranks.main else None
+        self.peak = peak(device, s.precision == "bf16") if self.ranks.main else None
         self.flops = 0.0  # of the last step, over all ranks
         self.at = resume.Progress.of(self.state, self.ranks.world * s.accumulate)
         if self.saved and self.state:
             checkpoint.load_optimizer(self.saved, self.optimizer, self.state["moments"])
             events.stretched(self.log, s, from_plain(self.state["settings"]).max_steps, self.at.step)
         if self.origin and not self.saved:
-            others = origin.contradictions(self.origin, asdict(self.data.encoder), self._latents())
+            about = self.data.about()
+            others = origin.contradictions(self.origin, about["encoder"], about["latents"])
             events.started_from(self.log, self.origin.path, self.origin.sha256, others)
         self.log.event(
             "resume" if self.saved else "start",
@@ -126,8 +149,7 @@ class Trainer:
         images = sum(len(b.rows) for b in everyone)
         tokens = sum(len(b.rows) * self.data.tokens_of(b.bucket) for b in everyone)
         weight = images if s.averaging == "image" else tokens
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.method.learning_rate(self.at.step)
+        set_rate(self.optimizer, self.method.learning_rate(self.at.step))
         total = flops = 0.0
         for batch in batches:
             x0, grid = self.data.latents.encode(torch.from_numpy(batch.pixels).to(device))
@@ -153,15 +175,14 @@ class Trainer:
 
     def run(self) -> dict[str, Any]:
         """Train from where the run stands to max_steps (or max_minutes)."""
+        at, most = self.at, self.settings.max_steps
         try:
-            at, most = self.at.step, self.settings.max_steps
-            if at >= most:
-                return self._finish(
-                    f"nothing to do: the run is at step {at} already and max_steps={most} is not above it"
-                )
+            if at.step >= most:
+                what = f"nothing to do: the run is at step {at.step} already and max_steps={most} is not above it"
+                return events.finished(self.log, what, at, self.data, self.saved)
             asked = self._train()
             if not asked:
-                return self._finish(f"done: step {self.at.step}")
+                return events.finished(self.log, f"done: step {at.step}", at, self.data, self.saved)
         finally:
             self.saver.finish()
             self._close()
@@ -184,12 +205,12 @@ class Trainer:
         ):  # fmt: skip
             stream = iter(loader)
             meter.reset()
-            began, before = time.monotonic(), self.at.seconds
+            clock = self.at.clock()
             while True:
                 batches = [next(stream) for _ in range(s.accumulate)]
                 value, norm, skip, images, tokens = self.train_step(batches)
                 self.at.step += 1
-                self.at.seconds = before + time.monotonic() - began
+                clock()
                 meter.add(value, images, tokens, skip, self.flops)
                 self.at.skipped += skip
                 skips = skips + 1 if skip else 0
@@ -207,6 +228,8 @@ class Trainer:
                 with meter.paused():
                     if self.at.step % s.validate_every == 0 or (end and not asked):
                         self._validate(sets)
+                    if s.sample_every and (self.at.step % s.sample_every == 0 or (end and not asked)):
+                        self.preview.draw(self.parallel.ema, self.at.step)
                     due = due or end or unsaved or self.at.step % s.checkpoint_every == 0
                     if due and (end or not skips):
                         due = not self._save(skips, end)
@@ -220,16 +243,14 @@ class Trainer:
         loader.waited = 0.0
         lr = self.method.learning_rate(self.at.step - 1)
         epoch = round(self.data.plan.epochs(self.at.position), 4)
-        seconds = round(self.at.seconds, 3)
-        events.trained(
-            self.log, self.settings, self.at.step, self.at.skipped, lr, norm, numbers, epoch=epoch, seconds=seconds
-        )  # fmt: skip
+        events.trained(self.log, self.settings, self.at, lr, norm, numbers, epoch=epoch)
 
     def _validate(self, sets: list[HeldOut]) -> float | None:
         if not sets:
             return None
         start = time.monotonic()
-        losses = validate(self.parallel.ema, sets, self.data.latents.encode, self.settings, self.ranks.device)
+        encode, alike = self.data.latents.encode, self.parallel.sharded
+        losses = validate(self.parallel.ema, sets, encode, self.settings, self.ranks, alike)
         events.validated(self.log, self.at.step, losses, self.at.first_loss, time.monotonic() - start)
         self.at.last_loss = losses.total
         return losses.total
@@ -291,31 +312,7 @@ class Trainer:
         return {
             **self.at.fields(),
             "settings": plain(self.settings),
+            "given_batches": {str(base): size for base, size in self.given.items()},
             "origin": asdict(self.origin) if self.origin else None,
-            "encoder": asdict(self.data.encoder),
-            "latents": self._latents(),
-            "main_bucket": self.data.main_bucket,
-            "manifest": {
-                "name": self.manifest.name,
-                "fingerprint": self.manifest.fingerprint,
-                "samples": len(self.manifest.samples),
-                "root": str(self.manifest.root),
-            },
+            **self.data.about(),
         }
-
-    def _latents(self) -> dict[str, Any]:
-        s = self.settings
-        return {"kind": s.latents, "keep": s.pixel_keep, "weights": self.data.latents.weights}
-
-    def _finish(self, what: str) -> dict[str, Any]:
-        summary = {
-            "checkpoint": str(self.saved),
-            "step": self.at.step,
-            "train_seconds": round(self.at.seconds, 2),
-            "encode_seconds": round(self.data.encode_seconds, 2),
-            "held_out_first": self.at.first_loss,
-            "held_out_last": self.at.last_loss,
-            "skipped": self.at.skipped,
-            "bad_samples": len(self.data.bad.reasons),
-        }
-        return events.finished(self.log, what, summary)

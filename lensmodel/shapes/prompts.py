@@ -56,6 +56,18 @@ def prompts(
     return made
 
 
+def ask(
+    n: int = 80, seed: int = 0, world: str = "grid", size: tuple[int, int] = (32, 32), combos: str = "all"
+) -> list[Prompt]:
+    """`n` prompts of each of the six tasks, task by task; see `prompts`."""
+    return [prompt for task in TASKS for prompt in prompts(task, n, seed, world, size, combos)]
+
+
+def rewritten(prompt: Prompt) -> tuple[str, Spec]:
+    """What a reasoner makes of a prompt before it is drawn: a dense caption of its scene, and what that asserts."""
+    return caption.dense(prompt.scene, Random(f"rewritten/{prompt.scene}"))
+
+
 def pairs_of(combos: str) -> Collection[Pair] | None:
     """The (colour, shape) pairs of a choice; None for all."""
     if combos not in COMBOS:

@@ -110,5 +110,5 @@ def tiny_overrides(tiny_llama, tmp_path_factory) -> list[str]:
         "num_attention_heads=2", "attention_head_dim=16", "axes_dims_rope=4,6,6", "batch_512=4",
         "batch_768=3",
         "batch_1024=2", "holdout_least=6", "max_steps=8", "warmup_steps=2", "log_every=2", "validate_every=4",
-        "checkpoint_every=3", "device=cpu",
+        "checkpoint_every=3", "device=cpu", "sample_every=0", "precision=fp32",
     ]  # fmt: skip

@@ -1,10 +1,11 @@
 """A run folder: one writer at a time, a refused command changes nothing, no log is lost or glued."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from lensmodel import presets
 from lensmodel.runfolder import RunFolder
 from lensmodel.runlog import Meter, RunLog
@@ -92,3 +93,21 @@ def test_the_meter_leaves_out_what_is_no_training(monkeypatch):
         "loss": 1.0, "images_per_second": 5.0, "data_wait": 0.25, "eta_seconds": 6.0,
         "tokens_per_second": 5.0, "flops_per_second": 4.0,
     }  # fmt: skip
+
+
+def test_a_log_that_cannot_be_written_is_named():
+    log = RunLog(Path("/dev/full"), True)
+    log.start()
+    with pytest.raises(
+        LensError, match=r"/dev/full cannot be written \(No space left on device\); make room"
+    ):
+        log.event("step", "", step=1)
+
+
+def test_samples_of_a_run_without_a_checkpoint_move_aside(tmp_path):
+    for number in range(2):
+        (tmp_path / "samples").mkdir()
+        folder = RunFolder(tmp_path, True)
+        folder.begin()
+        folder.close()
+        assert not (tmp_path / "samples").exists() and (tmp_path / f"samples.{number + 1}").is_dir()

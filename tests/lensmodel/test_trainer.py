@@ -1,6 +1,7 @@
 """A run from data to a picture: the held-out loss falls, what is refused, what is skipped, what is kept."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,25 @@ def test_the_held_out_loss_falls_and_the_log_shows_it(finished):
     assert all(
         key in steps[0] for key in ("loss", "grad_norm", "images_per_second", "data_wait", "eta_seconds")
     )
+
+
+def test_computing_time_adds_up_over_resumes(tiny, tiny_overrides, tmp_path):
+    """Also after a checkpoint of before it was counted."""
+    run = tmp_path / "run"
+    before = time.process_time()
+    train(tiny, tiny_overrides, run, "max_steps=4", "log_every=1")
+    train(tiny, tiny_overrides, run, "max_steps=6", "log_every=1", resume=True)
+    spent = [step["cpu_seconds"] for step in events(run, "step")]
+    assert (
+        len(spent) == 6 and spent == sorted(spent) and 0 < spent[0] < spent[-1] < time.process_time() - before
+    )
+    file = checkpoint.find(run) / "state.json"
+    state = json.loads(file.read_text())
+    assert state["cpu_seconds"] == pytest.approx(spent[-1], abs=1e-3)
+    del state["cpu_seconds"], state["given_batches"]
+    file.write_text(json.dumps(state))
+    summary = train(tiny, tiny_overrides, run, "max_steps=7", resume=True)
+    assert summary["step"] == 7 and summary["cpu_seconds"] > 0
 
 
 def test_what_is_dropped_is_said(finished):

@@ -1,0 +1,111 @@
+"""`lensmodel evaluate`: what a checkpoint can do, by benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from catalog.console import emit_json
+from catalog.errors import BadInput
+
+
+@click.group()
+def evaluate() -> None:
+    """Score a checkpoint on a benchmark.
+
+    \b
+    lensmodel evaluate shapes --checkpoint run
+    """
+
+
+@evaluate.command("shapes")
+@click.option(
+    "--checkpoint", "checkpoints", type=click.Path(path_type=Path), required=True, multiple=True,
+    help="A run's folder (its newest checkpoint) or a checkpoint; repeat for several.",
+)  # fmt: skip
+@click.option(
+    "--form", "forms", type=click.Choice(["dense", "brief"]), multiple=True, default=("dense",),
+    show_default=True,
+    help="Draw the prompts as they are, or as a reasoner rewrites them; repeat for both.",
+)  # fmt: skip
+@click.option(
+    "--world",
+    type=click.Choice(["grid", "free"]),
+    default="grid",
+    show_default=True,
+    help="See `lensmodel shapes`.",
+)
+@click.option(
+    "--width", type=click.IntRange(16, 8192),
+    help="In bucket pixels, as for `lensmodel sample`; default: the main bucket's.",
+)  # fmt: skip
+@click.option("--height", type=click.IntRange(16, 8192), help="As --width.")
+@click.option("-n", "--n", "n", type=click.IntRange(1), default=80, show_default=True, help="Prompts a task.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed asks and draws the same.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=12, show_default=True, help="Sampling steps.")
+@click.option(
+    "--guidance",
+    type=click.FloatRange(0, 1000),
+    default=3.0,
+    show_default=True,
+    help="Strength of the prompt; 1 is off.",
+)
+@click.option("--raw", is_flag=True, help="Use the raw weights instead of the averaged ones (EMA).")
+@click.option("--encoder", help="Where the language encoder is now, if not where it was in training.")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Folder of a cache for the prompts' text features; training's may serve.",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    help="PNG for the last one's first eight pictures of each task.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON on stdout.")
+def shapes(
+    checkpoints: tuple[Path, ...], forms: tuple[str, ...], world: str, width: int | None, height: int | None,
+    n: int, seed: int, steps: int, guidance: float, raw: bool, encoder: str | None, features: Path | None,
+    sheet: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """The world of shapes: draw 6 x N prompts and let the verifier mark the pictures (docs/shapes.md).
+
+    overall is the mean over the six tasks of the share that shows what the prompt says; strict the share that shows all
+    the drawn text says; rubrics the mean share of its assertions that hold.
+
+    \b
+    Example:
+      lensmodel evaluate shapes --checkpoint run --form dense --form brief
+    """
+    from lensmodel import draw
+    from lensmodel.generate import Generator
+    from lensmodel.shapes.exam import Exam, take
+    from lensmodel.shapes.prompts import TASKS
+
+    exam = Exam("dense", world, width, height, n, seed, guidance, steps)
+    weights, columns = "model" if raw else "ema", [*TASKS, "overall", "strict", "rubrics"]
+    if not as_json:
+        click.echo("  ".join(["checkpoint         form ", *columns]))
+    for path in checkpoints:
+        generator = Generator(path, weights, encoder, features=features)
+        size = dict(zip(("width", "height"), generator.size(width, height), strict=True))
+        for form in forms:
+            marks, pictures = take(generator, replace(exam, form=form))
+            if as_json:
+                state = generator.state
+                about = {"step": state["step"], "cpu_seconds": state["cpu_seconds"], "weights": weights}
+                asked = {**asdict(exam), "form": form, **size}
+                emit_json({"checkpoint": str(generator.folder), **about, **asked, **asdict(marks)})
+                continue
+            shares = [*marks.tasks.values(), marks.overall, marks.strict, marks.rubrics]
+            cells = [f"{share:{len(name)}.3f}" for name, share in zip(columns, shares, strict=True)]
+            click.echo("  ".join([f"{generator.folder.name:18} {form:5}", *cells]))
+    if sheet:
+        chosen = [pictures[task * n + i] for task in range(len(TASKS)) for i in range(min(n, 8))]
+        try:
+            sheet.parent.mkdir(parents=True, exist_ok=True)
+            draw.contact_sheet(chosen, min(n, 8)).save(sheet)
+        except (OSError, ValueError) as error:
+            raise BadInput(f"--sheet {sheet} cannot be written: {error}") from None
