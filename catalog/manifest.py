@@ -121,7 +121,15 @@ class Manifest:
 
     @cached_property
     def samples(self) -> pl.DataFrame:
-        return self._checked(pl.read_parquet)
+        found = self._checked(pl.read_parquet)
+        if not self.virtual:
+            named = pl.Series([shard["name"] for shard in self.info["shards"]], dtype=pl.String)
+            strange = found.filter(~pl.col("shard").is_in(named) | pl.col("shard").is_null())["shard"]
+            if len(strange):  # also one outside the folder
+                raise BadInput(
+                    f"{self.samples_path} has samples in {strange[0]!r}, which manifest.json does not name"
+                )
+        return found
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """`samples` in order, some thousand rows at a time, for what must not hold them all in memory."""
@@ -191,10 +199,16 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
         mixtures.checked(dict(info.get("mixture", {})))
     except (BadInput, TypeError, ValueError) as error:
         raise BadInput(f"{file} has no valid mixture ({error})") from None
-    names = [info["samples_file"], *(shard["name"] for shard in info["shards"])]
-    outside = [name for name in names if Path(name).name != name]
+    try:
+        names = [info["samples_file"], *(shard["name"] for shard in info["shards"])]
+        outside = [name for name in names if Path(name).name != name or name in ("", "..")]
+        sized = all(isinstance(shard["bytes"], int) for shard in info["shards"])
+    except (KeyError, TypeError):
+        sized, outside = False, []
     if outside:
-        raise BadInput(f"{file} names a file outside its folder: {outside[0]}")
+        raise BadInput(f"{file} names a file outside its folder: {outside[0]!r}")
+    if not sized:
+        raise BadInput(f"{file} does not say of every shard its name and bytes; build the shards again")
     if check_sizes and info["shards"]:
         _check_sizes(where, info["shards"])
     return Manifest(where, info)
@@ -205,6 +219,11 @@ def _folder(path: str | Path) -> str:
     if isinstance(path, str) and "://" in (path := path.removeprefix("file://")):
         if (shown := locate.without_login(path)) != path:
             raise BadInput(f"{shown} comes with a password, which would be stored; set it in the environment")
+        if (
+            path.startswith(("http:", "https:"))
+            and (bare := re.sub(r"(?<=://)[^/@]*@|[?#].*", "", path)) != path
+        ):
+            raise BadInput(f"{bare} comes with a user or a query, which would be stored; leave them out")
         return path.rstrip("/")
     root = Path(path).expanduser().absolute()
     if not root.is_dir():
@@ -219,7 +238,7 @@ def _check_sizes(where: str, shards: list[dict[str, Any]]) -> None:
         if "manifest.json" not in found:  # which was read just now: this store does not list
             return
     else:
-        found = {s["name"]: p.stat().st_size for s in shards if (p := Path(where) / s["name"]).is_file()}
+        found = {entry.name: entry.stat().st_size for entry in os.scandir(where) if entry.is_file()}
     for shard in shards:
         name, size = shard["name"], found.get(shard["name"])
         if size != shard["bytes"] and (size is not None or name not in found):

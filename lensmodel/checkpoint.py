@@ -2,7 +2,7 @@
 
     model/, ema/           diffusers folders (config.json and safetensors) of the raw and the averaged weights; of LoRA
                            only the adapters, see `lensmodel.lora`
-    optimizer.safetensors  AdamW's moments by parameter number
+    optimizer.safetensors  the optimiser's moments (AdamW's, Muon's) by parameter number
     state.json             step, plan position, settings, encoder with its template, latents, data fingerprint,
                            what the run started from, sha256 of every other file, numbers of the
                            parameters that have moments

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import math
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import click
 
 from catalog.console import emit_json
 from catalog.errors import BadInput
+from catalog.parts import write_bytes
 
 
 @click.group()
@@ -54,6 +58,12 @@ def evaluate() -> None:
 )
 @click.option("--raw", is_flag=True, help="Use the raw weights instead of the averaged ones (EMA).")
 @click.option("--encoder", help="Where the language encoder is now, if not where it was in training.")
+@click.option("--vae", help="Where the autoencoder is now, if not where it was in training.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="Of an adapter (LoRA): where the model it is for is now, if not where it was in training.",
+)
 @click.option(
     "--features",
     type=click.Path(path_type=Path),
@@ -67,8 +77,8 @@ def evaluate() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON on stdout.")
 def shapes(
     checkpoints: tuple[Path, ...], forms: tuple[str, ...], world: str, width: int | None, height: int | None,
-    n: int, seed: int, steps: int, guidance: float, raw: bool, encoder: str | None, features: Path | None,
-    sheet: Path | None, as_json: bool,
+    n: int, seed: int, steps: int, guidance: float, raw: bool, encoder: str | None, vae: str | None,
+    base: Path | None, features: Path | None, sheet: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """The world of shapes: draw 6 x N prompts and let the verifier mark the pictures (docs/shapes.md).
 
@@ -79,17 +89,20 @@ def shapes(
     Example:
       lensmodel evaluate shapes --checkpoint run --form dense --form brief
     """
-    from lensmodel import draw
+    if not math.isfinite(guidance):
+        raise BadInput(f"--guidance {guidance} is no finite number")
+    if sheet:
+        _check_sheet(sheet)
+    from lensmodel import checkpoint, draw
     from lensmodel.generate import Generator
     from lensmodel.shapes.exam import Exam, take
     from lensmodel.shapes.prompts import TASKS
 
     exam = Exam("dense", world, width, height, n, seed, guidance, steps)
     weights, columns = "model" if raw else "ema", [*TASKS, "overall", "strict", "rubrics"]
-    if not as_json:
-        click.echo("  ".join(["checkpoint         form ", *columns]))
-    for path in checkpoints:
-        generator = Generator(path, weights, encoder, features=features)
+    heading = "" if as_json else "  ".join(["checkpoint         form ", *columns])
+    for path in [checkpoint.find(path) for path in checkpoints]:  # all must be there before any is examined
+        generator = Generator(path, weights, encoder, base=base, vae=vae, features=features)
         size = dict(zip(("width", "height"), generator.size(width, height), strict=True))
         for form in forms:
             marks, pictures = take(generator, replace(exam, form=form))
@@ -99,13 +112,28 @@ def shapes(
                 asked = {**asdict(exam), "form": form, **size}
                 emit_json({"checkpoint": str(generator.folder), **about, **asked, **asdict(marks)})
                 continue
+            if heading:
+                click.echo(heading)
+                heading = ""
             shares = [*marks.tasks.values(), marks.overall, marks.strict, marks.rubrics]
             cells = [f"{share:{len(name)}.3f}" for name, share in zip(columns, shares, strict=True)]
             click.echo("  ".join([f"{generator.folder.name:18} {form:5}", *cells]))
     if sheet:
         chosen = [pictures[task * n + i] for task in range(len(TASKS)) for i in range(min(n, 8))]
+        data = io.BytesIO()
+        draw.contact_sheet(chosen, min(n, 8)).save(data, "PNG")
         try:
-            sheet.parent.mkdir(parents=True, exist_ok=True)
-            draw.contact_sheet(chosen, min(n, 8)).save(sheet)
-        except (OSError, ValueError) as error:
-            raise BadInput(f"--sheet {sheet} cannot be written: {error}") from None
+            write_bytes(sheet, data.getvalue())
+        except OSError as error:
+            raise BadInput(f"--sheet {sheet} cannot be written ({error.strerror})") from None
+
+
+def _check_sheet(sheet: Path) -> None:
+    """Raise BadInput if `sheet` cannot become a PNG file, before the work begins; makes its folder."""
+    if sheet.suffix.lower() != ".png" or sheet.is_dir():
+        raise BadInput(f"--sheet {sheet} does not name a PNG file")
+    try:
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=sheet.parent).close()
+    except OSError as error:
+        raise BadInput(f"--sheet {sheet} cannot be written ({error.strerror})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from catalog.console import emit_json
 from catalog.errors import BadInput
 
 PAPER_GPU_HOURS = 192_000  # A100s, both stages of pre-training (paper, table 1 of the introduction)
+GPT_OSS_WIDTH = 2880
 PAPER_STEPS, PAPER_GPUS, PAPER_BATCH = 400_000, 128, 3072
 
 
@@ -22,18 +24,22 @@ PAPER_STEPS, PAPER_GPUS, PAPER_BATCH = 400_000, 128, 3072
     "--gpus", default=128, show_default=True, type=click.IntRange(1), help="How many train together."
 )
 @click.option(
-    "--gpu", "gpu_name", default="a100", show_default=True, help="Which GPU; see the error for the list."
+    "--gpu", "gpu_name", default="a100", show_default=True, help="a100, h100, h200, b200, l40s or rtx4090."
 )
 @click.option(
     "--mfu", default=0.4, show_default=True, type=click.FloatRange(0.0, 1.0, min_open=True),
     help="Share of the GPU's peak that training reaches.",
 )  # fmt: skip
-@click.option("--text-tokens", default=160, show_default=True, type=click.IntRange(0), help="Of one caption.")
+@click.option(
+    "--text-tokens",
+    type=click.IntRange(0),
+    help="Of one caption.  [default: 160, or max_length if that is less]",
+)
 @click.option("--measure", is_flag=True, help="Time a batch of each base on this machine's device, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def plan(
-    preset: str, gpus: int, gpu_name: str, mfu: float, text_tokens: int, measure: bool, as_json: bool,
+    preset: str, gpus: int, gpu_name: str, mfu: float, text_tokens: int | None, measure: bool, as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Print parameters, FLOPs per bucket, memory per GPU and GPU-hours of a configuration.
@@ -46,9 +52,13 @@ def plan(
     """
     from lensmodel import cost, presets
 
+    if not math.isfinite(mfu):
+        raise BadInput(f"--mfu {mfu} is no finite number")
     settings = presets.settled(presets.build(preset, overrides))
     if settings.lora_rank:
         raise BadInput("plan costs the training of all weights; leave lora_rank out")
+    if text_tokens is None:
+        text_tokens = min(cost.TEXT_TOKENS, settings.max_length)
     found = costs(settings, gpus, cost.gpu(gpu_name), mfu, text_tokens, measure)
     if as_json:
         emit_json(found)
@@ -81,7 +91,9 @@ def costs(
     for base, size in batch.items():
         image = cost.tokens_of_base(base, unit)
         each = shape.training(image, text_tokens)
-        memory = cost.memory(shape, parameters, image, size, shards, recompute, text_tokens, bf16)
+        memory = cost.memory(
+            shape, parameters, image, size, shards, recompute, text_tokens, bf16, settings.optimizer == "muon"
+        )
         bases[base] = {
             "image_tokens": image, "forward_flops": shape.forward(image, text_tokens), "training_flops": each,
             "batch": size, "batch_flops": each * size, "gpu_bytes": memory.total,
@@ -121,12 +133,19 @@ def costs(
         },
         "sampling_flops": shape.sampling(cost.tokens_of_base(1024, unit), text_tokens),
         "turbo_flops": shape.sampling(cost.tokens_of_base(1024, unit), text_tokens, steps=4, guided=False),
-        "feature_bytes": text_tokens * shape.text_layers * shape.text_width * 2,
+        "text_width": shape.text_width, "feature_bytes": text_tokens * shape.text_layers * shape.text_width * 2,
     }  # fmt: skip
+
+
+def digits(value: float, after: int = 0) -> str:
+    """`value` with so many digits after the point, and with two at least that are not leading zeros."""
+    return f"{value:,.{after}f}" if value >= 10 ** (1 - after) else f"{value:.2g}"
 
 
 def lines(found: dict[str, Any]) -> list[str]:
     """`costs` for a person."""
+    from lensmodel import cost
+
     tera, giga = 1e12, 1e9
     out = [
         f"{found['preset']}: {found['parameters']:,} parameters; {found['text_tokens']} text tokens a caption; "
@@ -139,14 +158,19 @@ def lines(found: dict[str, Any]) -> list[str]:
         fits = "" if row["gpu_bytes"] < found["gpu_bytes"] else "  does not fit"
         timed = f"  {row['measured_seconds']:.2f} s measured" if found["measured"] else ""
         out.append(
-            f"{base:<5}{row['image_tokens']:>8}{row['forward_flops'] / tera:>10.2f}"
-            f"{row['training_flops'] / tera:>11.1f}{row['batch']:>11}{row['batch_flops'] / tera:>11.0f}"
+            f"{base:<5}{row['image_tokens']:>8}{digits(row['forward_flops'] / tera, 2):>10}"
+            f"{digits(row['training_flops'] / tera, 1):>11}{row['batch']:>11}"
+            f"{digits(row['batch_flops'] / tera):>11}"
             f"{found['waiting'][base]:>12.1%}   {row['state_bytes'] / giga:.1f} + "
             f"{row['activation_bytes'] / giga:.1f} GB{fits}{timed}"
         )
     kept = ", ".join(f"batch_{base}={size}" for base, size in found["balanced_batches"].items())
     recipe = found["recipe"]
     again = " and what recomputing adds" if found["gradient_checkpointing"] else ""
+    papers = encoder = ""
+    if found["text_width"] == GPT_OSS_WIDTH:  # the paper's model, or one of other depth
+        papers = f"; the paper's 192K A100-hours are {recipe['paper_utilisation']:.0%} of peak"
+        encoder = f"; GPT-OSS-20B takes about {cost.CAPTION_ENCODER_FLOPS / tera:.1f} TFLOP to make them"
     return [
         *out,
         "",
@@ -154,15 +178,15 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"{kept} would leave {found['lost_when_balanced']:.1%} "
         + ("(timed here)" if found["measured"] else "(by FLOPs; --measure times them)")
         + " with no more tokens in a batch; batches=balanced makes a run time them and take such sizes",
-        f"the paper's recipe: {recipe['pretrain-512']:,.0f} + {recipe['pretrain-mixed']:,.0f} = {recipe['total']:,.0f} "
-        f"{found['gpu']}-hours at full peak, {recipe['total_at_mfu']:,.0f} at {found['mfu']:.0%}{again}; "
-        f"the paper's 192K A100-hours are {recipe['paper_utilisation']:.0%} of peak",
-        f"this run: {found['run']['steps']:,} steps are {found['run']['hours']:,.0f} hours on {found['gpus']} GPUs "
+        f"the paper's recipe: {digits(recipe['pretrain-512'])} + {digits(recipe['pretrain-mixed'])} = "
+        f"{digits(recipe['total'])} {found['gpu']}-hours at full peak, {digits(recipe['total_at_mfu'])} at "
+        f"{found['mfu']:.0%}{again}" + papers,
+        f"this run: {found['run']['steps']:,} steps are {digits(found['run']['hours'])} hours on {found['gpus']} GPUs "
         f"at {found['mfu']:.0%}",
-        f"captions: features are {found['feature_bytes'] / 1e6:.2f} MB an image in bfloat16 if they are cached; "
-        "GPT-OSS-20B takes about 1.8 TFLOP to make them",
-        f"drawing 1024 x 1024: {found['sampling_flops'] / tera:.0f} TFLOP (20 steps, guided), "
-        f"{found['turbo_flops'] / tera:.0f} (4 steps, unguided)",
+        f"captions: features are {found['feature_bytes'] / 1e6:.2f} MB an image in bfloat16 if they are cached"
+        + encoder,
+        f"drawing 1024 x 1024: {digits(found['sampling_flops'] / tera)} TFLOP (20 steps, guided), "
+        f"{digits(found['turbo_flops'] / tera)} (4 steps, unguided)",
     ]
 
 

@@ -88,6 +88,12 @@ class Shape:
         attention = 4 * d * (self.layers * both * both - text * both)
         return float(linear + attention)
 
+    @property
+    def hidden_matrices(self) -> int:
+        """Numbers in the matrices of attention and MLP, both streams."""
+        d = self.width
+        return self.layers * 2 * (4 * d * d + 3 * d * self.hidden)
+
     def training(self, image: int, text: int = TEXT_TOKENS, recompute: bool = False) -> float:
         """FLOPs of a training step's share of one sample: the backward pass costs twice the forward one, and
         gradient checkpointing (`recompute`) runs that once more."""
@@ -170,12 +176,12 @@ class Memory:
 
 def memory(
     shape: Shape, parameters: int, image: int, batch: int, gpus: int, recompute: bool, text: int = TEXT_TOKENS,
-    bf16: bool = True,
+    bf16: bool = True, muon: bool = False,
 ) -> Memory:  # fmt: skip
     """What training with FSDP2 over `gpus` GPUs holds on each of them; with 1, what a GPU with a whole copy holds.
 
-    Weights, gradients, AdamW's two moments and the EMA are kept in float32 and sharded; one block's weights and
-    gradients are gathered at a time (or, of a whole copy under autocast, all weights are kept in bfloat16, too).
+    Weights, gradients, AdamW's two moments (Muon's one) and the EMA are kept in float32 and sharded; one block's
+    weights and gradients are gathered at a time (or, of a whole copy under autocast, all weights are kept in bfloat16, too).
     Activations: with `recompute` the two streams at each block's entry (float32, as the residual stream is) and one
     block's insides; without, every block's insides, which are KEPT. Activations were held against what autograd keeps
     of small models on a CPU, nothing against a GPU. An estimate: the ends of the model are left out, and allocators and
@@ -192,7 +198,7 @@ def memory(
     return Memory(
         4 * parameters / gpus + copies,
         4 * parameters / gpus + gathered,
-        8 * parameters / gpus,
+        (8 * parameters - 4 * muon * shape.hidden_matrices) / gpus,
         4 * parameters / gpus,
         entries + inside if recompute else shape.layers * inside,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from catalog.console import one_line
 from catalog.errors import BadInput, LensError
 from lensmodel.signals import held_back
 
@@ -99,14 +100,20 @@ def device(name: str, local: int = 0) -> torch.device:
 
 
 def start(name: str) -> Ranks:
-    """Join the processes that torchrun started, or be the only one. `name`: "auto", "cpu", "cuda", ..."""
+    """Join the processes that torchrun started, or be the only one. `name`: "auto", "cpu", "cuda", ...
+
+    Raises LensError if they do not come together: one has ended, or their addresses are wrong.
+    """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     where = device(name, int(os.environ.get("LOCAL_RANK", 0)))
     waiting = None
     if world > 1:
-        if not dist.is_initialized():
-            dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
-        waiting = dist.new_group(backend="gloo", timeout=WAIT)
+        try:
+            if not dist.is_initialized():
+                dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+            waiting = dist.new_group(backend="gloo", timeout=WAIT)
+        except (RuntimeError, ValueError) as error:
+            raise LensError(f"rank {rank} of {world} could not join the others ({one_line(error)})") from None
     return Ranks(rank, world, where, waiting)
 
 

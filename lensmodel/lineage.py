@@ -13,7 +13,7 @@ from catalog.manifest import Manifest
 from lensmodel import checkpoint
 from lensmodel.data.loader import BadSamples
 from lensmodel.data.plan import Segment, position_of
-from lensmodel.rundata import plan_of
+from lensmodel.rundata import captions_of, plan_of
 from lensmodel.settings import from_plain
 
 
@@ -40,7 +40,8 @@ def images_of(run: Path, step: int, shards: str | Path | None = None) -> list[Tr
     if not 1 <= step <= state["step"]:
         raise BadInput(f"{where} has trained steps 1 to {state['step']}, not {step}")
     manifest = _manifest(state, shards, where)
-    plan, _ = plan_of(manifest, from_plain(state["settings"]))
+    settings = from_plain(state["settings"])
+    plan, _ = plan_of(manifest, captions_of(manifest, settings), settings)
     position, width = position_of([Segment(**s) for s in state["segments"]], step - 1)
     bad = BadSamples(where.parent / "bad_samples.jsonl")
     bad.read()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -73,16 +73,21 @@ class Balance:
 
 
 def balance(
-    settings: Settings, latents: Latents, images: Mapping[int, int], ranks: int, device: torch.device
+    settings: Settings,
+    latents: Latents,
+    samples: Mapping[int, Sequence[int]],
+    ranks: int,
+    device: torch.device,
 ) -> Balance:
-    """Sizes for data with `images` pictures of each base at which `ranks` ranks (at least 2) wait least.
+    """Sizes at which `ranks` ranks (at least 2) wait least for data with so many `samples` in each bucket that trains,
+    by base; each of these buckets still fills a batch.
 
     Timed with a model of at most 8 of the blocks, all alike. What is found is timed, too, and kept only if it is
     better.
     """
-    given = {base: settings.batch_sizes()[base] for base in images}
+    given = {base: settings.batch_sizes()[base] for base in samples}
     text = min(cost.TEXT_TOKENS, settings.max_length)
-    grids = {base: latents.grid(*latents.pixel_size(base, base)) for base in images}
+    grids = {base: latents.grid(*latents.pixel_size(base, base)) for base in samples}
     tokens = {base: rows * columns + text for base, (rows, columns) in grids.items()}
     few = dataclasses.replace(settings, num_layers=min(settings.num_layers, LAYERS))
     ranks = max(ranks, 2)
@@ -90,12 +95,13 @@ def balance(
     def timed(sizes: Mapping[int, int]) -> tuple[dict[int, float], float]:
         shapes = {base: (size, grids[base]) for base, size in sizes.items()}
         seconds = seconds_a_batch(few, latents.channels, shapes, text, device)
-        batches = {base: images[base] / size for base, size in sizes.items()}
+        batches = {base: sum(samples[base]) / size for base, size in sizes.items()}
         shares = {base: count / sum(batches.values()) for base, count in batches.items()}
         return seconds, cost.loss_to_stragglers(seconds, ranks, shares)
 
     seconds, before = timed(given)
     sizes = cost.balanced({base: seconds[base] / given[base] for base in given}, given, tokens)
+    sizes = {base: min(size, *samples[base]) for base, size in sizes.items()}
     if sizes == given:
         return Balance(given, given, seconds, before, before, ranks, few.num_layers)
     found, after = timed(sizes)

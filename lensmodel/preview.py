@@ -51,7 +51,7 @@ def prompts_of(settings: Settings, captions: Iterable[str | None]) -> list[str]:
                 found[caption] = None
         return list(found)
     try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
+        lines = Path(file).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise BadInput(f"sample_prompts={file} cannot be read ({why}); name a text file") from None

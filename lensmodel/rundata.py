@@ -27,7 +27,7 @@ from lensmodel.settings import Settings
 from lensmodel.validation import HeldOut
 
 
-def plan_of(manifest: Manifest, settings: Settings) -> tuple[DataPlan, np.ndarray]:
+def plan_of(manifest: Manifest, captions: Captions, settings: Settings) -> tuple[DataPlan, np.ndarray]:
     """The plan of a run, and which samples it holds out: bool [samples]. Raises BadInput if no bucket fills a batch."""
     samples = manifest.samples
     held = held_out(identities(samples), settings.holdout, settings.holdout_least)
@@ -37,7 +37,7 @@ def plan_of(manifest: Manifest, settings: Settings) -> tuple[DataPlan, np.ndarra
     train = np.flatnonzero(~held)
     buckets = samples["bucket"].to_list()
     s = settings
-    lengths = captions_of(manifest, s).lengths if s.length_window > 1 else None
+    lengths = captions.lengths if s.length_window > 1 else None
     plan = DataPlan(
         buckets, train, s.batch_sizes(), s.seed, sources, manifest.mixture, lengths, s.length_window
     )
@@ -60,12 +60,12 @@ class RunData:
         self.encode_seconds = 0.0
         self.online: text.TextEncoder | None = None
         s, samples = settings, manifest.samples
-        self.plan, held = plan_of(manifest, s)
+        self.captions = captions_of(manifest, s)
+        self.plan, held = plan_of(manifest, self.captions, s)
         keys, buckets = identities(samples), samples["bucket"].to_list()
         self.latents = build.latents(s, ranks.device)
         self.bad = BadSamples(self.out / "bad_samples.jsonl")
         self.pictures = Pictures(self.manifest, self.latents.pixel_size, s.seed, s.cache_mb, self.bad)
-        self.captions = captions_of(manifest, s)
         rows = np.flatnonzero(held)
         order = rows[np.argsort(spread(keys[rows]), kind="stable")][: s.validation_samples]
         self.held_rows: dict[str, np.ndarray] = {
@@ -73,22 +73,22 @@ class RunData:
             for name in sorted({buckets[r] for r in order})
         }
         first = order if len(order) else itertools.chain(*self.plan.members.values())
-        self.prompts = preview.prompts_of(s, (self.captions.dense[row] for row in first))
+        self.prompts = preview.prompts_of(s, (self.captions.dense[int(row)] for row in first))
         self.encoder = build.encoder_config(s, text.sha256_of(text.weight_files(s.encoder)))
         self._held, self._validating = int(held.sum()), len(order)
 
-    def images_of_bases(self) -> dict[int, int]:
-        """How many pictures of each base train."""
-        found: dict[int, int] = {}
-        for name, rows in self.plan.members.items():
-            base = BY_NAME[name].base
-            found[base] = found.get(base, 0) + len(rows)
+    def samples_of_bases(self) -> dict[int, list[int]]:
+        """Samples an epoch of each bucket that trains, by base."""
+        found: dict[int, list[int]] = {}
+        for name, count in self.plan.least.items():
+            if self.plan.batches_of[name]:
+                found.setdefault(BY_NAME[name].base, []).append(count)
         return dict(sorted(found.items()))
 
     def rebatch(self, settings: Settings) -> None:
         """Plan anew with the batch sizes of `settings`, which differ in nothing else."""
         self.settings = settings
-        self.plan, _ = plan_of(self.manifest, settings)
+        self.plan, _ = plan_of(self.manifest, self.captions, settings)
 
     def report(self) -> None:
         """Say what an epoch is, and what of the data never trains."""

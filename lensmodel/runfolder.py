@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from catalog.errors import BadInput
+from catalog.parts import TEMPORARY
 from lensmodel import checkpoint
 
 LOGS = ("log.jsonl", "bad_samples.jsonl", "samples")
@@ -54,6 +55,8 @@ class RunFolder:
     def begin(self) -> None:
         """Make way for what this run writes: half-written ends go, logs of runs without a checkpoint move aside."""
         checkpoint.sweep(self.path)
+        for half in (self.path / "samples").glob(f"*{TEMPORARY}"):
+            half.unlink()
         for name in LOGS:
             log = self.path / name
             if not log.exists():

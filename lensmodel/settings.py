@@ -104,7 +104,7 @@ class Settings:
     gradient_checkpointing: bool = (
         False  # compute each block again in the backward pass instead of keeping it
     )
-    compile: bool = False  # compile the blocks; the first steps take minutes
+    compile: bool = False  # compile the blocks, for a GPU; the first steps take minutes
     sharding: str = "full"  # of several processes, each holds a shard ("full": FSDP2) or a copy ("none": DDP)
     averaging: str = "token"  # "token" weighs an image by its tokens, "image" every image alike
     device: str = "auto"
@@ -209,7 +209,7 @@ def check(settings: Settings) -> None:
     require(
         "pixel_keep",
         s.pixel_keep is None or s.latents == "pixel",
-        "means nothing with latents=vae; leave it out",
+        "means nothing with latents=vae; set pixel_keep=none",
     )
     require(
         "lora_alpha",
@@ -224,12 +224,17 @@ def check(settings: Settings) -> None:
     require(
         "muon_times",
         s.muon_times == 1 or s.optimizer == "muon",
-        "means nothing with optimizer=adamw; leave it out",
+        "means nothing with optimizer=adamw; set muon_times=1",
     )
     require(
         "optimizer",
         s.optimizer == "adamw" or not s.lora_rank,
         "goes with training all weights; an adapter's (lora_rank) are trained with adamw",
+    )
+    require(
+        "sample_prompts",
+        not s.sample_prompts or s.sample_every > 0,
+        "are drawn every sample_every= steps; set that, too",
     )
     require("vae", not s.vae or s.latents == "vae", "means nothing with latents=pixel; leave it out")
 

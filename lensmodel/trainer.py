@@ -95,8 +95,8 @@ class Trainer:
         if s.batches == "balanced" and not self.saved:
             with self.ranks.main_first():
                 if self.ranks.main:
-                    images, world = data.images_of_bases(), self.ranks.world
-                    found = measure.balance(s, data.latents, images, world, self.ranks.device)
+                    samples, world = data.samples_of_bases(), self.ranks.world
+                    found = measure.balance(s, data.latents, samples, world, self.ranks.device)
                     sizes = events.balanced(self.log, found)
             self.settings = resume.with_sizes(s, self.ranks.tell(sizes))
         if self.settings != data.settings:

@@ -53,21 +53,27 @@ class Part:
 
 DENSE = ("brief_fraction=0",)
 PARTS = {
-    "curve": Part({"dense": DENSE}, minutes=40, seeds=3, at=(1, 2, 4, 6, 8)),
+    "curve": Part({"dense": DENSE}, minutes=10, seeds=3, at=(1, 2, 4, 6, 8)),
     "captions": Part(
         {"dense": DENSE, "mixed": ("brief_fraction=0.5",), "brief": ("brief_fraction=1",)},
-        minutes=9, seeds=3, forms=("brief", "dense"),
+        minutes=2, seeds=3, forms=("brief", "dense"),
     ),
     "sizes": Part(
-        {"dense": DENSE}, minutes=30, pictures=6000, sizes=(512, 768), aspects=("3:4", "1:1", "4:3"),
+        {"dense": DENSE}, minutes=10, pictures=6000, sizes=(512, 768), aspects=("3:4", "1:1", "4:3"),
         unseen=((512, "2:3"), (512, "3:2"), (768, "2:3"), (768, "3:2"), (1024, "1:1")),
     ),
     "encoder": Part(
         {"all layers": DENSE, "last layer": (*DENSE, "encoder_layers={last}"),
          "first layer": (*DENSE, "encoder_layers={first}")},
-        minutes=9, seeds=2, pictures=4000,
+        minutes=2, seeds=2, pictures=4000,
     ),
-    "free": Part({"dense": DENSE}, minutes=40, world="free", at=(1, 2, 4, 6, 8)),
+    "recipe": Part(
+        {"miniature": DENSE, "AdamW": (*DENSE, "optimizer=adamw", "muon_times=1"),
+         "plain pixels": (*DENSE, "pixel_keep=none"), "plain pixels, x0": (*DENSE, "pixel_keep=none", "prediction=x0"),
+         "no positions": (*DENSE, "absolute_positions=false")},
+        minutes=2, seeds=2,
+    ),
+    "free": Part({"dense": DENSE}, minutes=15, world="free", at=(1, 2, 4, 6, 8)),
 }  # fmt: skip
 QUICK = {"batch_512": 4, "batch_768": 4, "holdout_least": 4, "warmup_steps": 2}
 
@@ -94,7 +100,7 @@ def numbers(kind: type) -> Callable[..., dict[str, Any]]:
                 number = kind(value)
             except ValueError:
                 number = 0
-            if not number > 0 or part not in ("", *PARTS):
+            if not 0 < number < 10**6 or part not in ("", *PARTS):
                 raise click.BadParameter(f"{text!r} is neither a number above 0 nor PART=NUMBER")
             found.update(dict.fromkeys([part] if part else PARTS, number))
         return found

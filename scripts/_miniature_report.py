@@ -131,19 +131,27 @@ def sizes(rows: Sequence[Row]) -> tuple[str, str, Row]:
 
 
 def encoder(rows: Sequence[Row]) -> tuple[str, str, Row]:
+    return _variants(rows, "features", "Layers of the language encoder")
+
+
+def recipe(rows: Sequence[Row]) -> tuple[str, str, Row]:
+    return _variants(rows, "settings", "What makes it learn")
+
+
+def _variants(rows: Sequence[Row], what: str, title: str) -> tuple[str, str, Row]:
     cells, bars_, found = [], {}, {}
     for variant, some in _by(_last(rows), lambda row: row["variant"]).items():
         cells.append([variant, len(some), some[0]["max_steps"], f"{_minutes(some):.1f}", *_marks(some)])
         bars_[variant] = {key: _point([row[name] for row in some]) for key, name in MARKS.items()}
         found[variant] = fmean(row["overall"] for row in some)
-    text = "## Layers of the language encoder, at equal steps\n\n" + _table(
-        ["features", "seeds", "steps", "CPU minutes", "score", "strict", "rubrics"], cells
+    text = f"## {title}, at equal steps\n\n" + _table(
+        [what, "seeds", "steps", "CPU minutes", "score", "strict", "rubrics"], cells
     )
-    return text, bars(bars_, "Score by the encoder's layers"), found
+    return text, bars(bars_, title), found
 
 
 PARTS: dict[str, Callable[[Sequence[Row]], tuple[str, str, Row]]] = {
-    "curve": curve, "captions": captions, "sizes": sizes, "encoder": encoder, "free": free,
+    "curve": curve, "captions": captions, "sizes": sizes, "encoder": encoder, "recipe": recipe, "free": free,
 }  # fmt: skip
 MARKS = {"score": "overall", "strict": "strict", "rubrics": "rubrics"}
 

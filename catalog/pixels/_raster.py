@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -12,6 +14,7 @@ from catalog.pixels._formats import listening, open_pillow, png_complaint, verdi
 
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 _WIDE = ("I", "F")  # and every I;16 variant
+_PLAIN = {0: cv2.IMREAD_GRAYSCALE, 2: cv2.IMREAD_COLOR_RGB}  # PNG colour types: grey, RGB
 
 
 def decode(
@@ -22,8 +25,14 @@ def decode(
         with listening(fmt) as heard:
             if image is None:
                 image = open_pillow(data, fmt)
-            image.load()
-            flat, alpha, warning = _flatten(image, data, fmt)
+            plain = _plain_png(data) if fmt == "png" else None
+            if plain is not None:
+                if not image.info.get("icc_profile"):
+                    return (plain if plain.ndim == 3 else cv2.cvtColor(plain, cv2.COLOR_GRAY2RGB)), False, []
+                flat, alpha, warning = Image.fromarray(plain), None, None
+            else:
+                image.load()
+                flat, alpha, warning = _flatten(image, data, fmt)
         icc = None if image.mode == "LAB" else image.info.get("icc_profile")  # Lab is converted already
         base, colour_warning = _colour.to_srgb(flat, icc)
         seen_through = False
@@ -31,8 +40,28 @@ def decode(
             base, seen_through = _colour.onto(base, alpha, background)
     except Exception as error:  # whatever a decoder raises on damaged bytes is its verdict on them
         raise verdict(error, data, fmt) from None
-    complaint = png_complaint(data) if fmt == "png" else None
+    complaint = png_complaint(data) if fmt == "png" and plain is None else None
     return np.asarray(base), seen_through, [w for w in (complaint, warning, colour_warning, *heard) if w]
+
+
+def _plain_png(data: bytes) -> np.ndarray | None:
+    """The pixels, uint8 [h, w] or [h, w, 3], of an undamaged PNG of 8-bit grey or RGB without transparency by libpng,
+    which is faster than Pillow; None for any other, which Pillow is to judge.
+
+    libpng gets the picture alone: other chunks would have it warn of profiles and OpenCV turn by EXIF.
+    """
+    if data[12:16] != b"IHDR" or data[24] != 8 or data[25] not in _PLAIN or png_complaint(data) is not None:
+        return None
+    kept, at, kind = [data[:8]], 8, b""
+    while kind != b"IEND":
+        before = kind
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind in (b"tRNS", b"acTL") or (kind == b"IDAT" != before and len(kept) > 2):
+            return None
+        if kind in (b"IHDR", b"IDAT", b"IEND"):
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return cv2.imdecode(np.frombuffer(b"".join(kept), np.uint8), _PLAIN[data[25]])
 
 
 def _flatten(image: ImageFile, data: bytes, fmt: str) -> tuple[Image.Image, Image.Image | None, str | None]:

@@ -7,7 +7,22 @@ import sys
 
 import numpy as np
 
-_OURS = 3  # references to a buffer nobody uses: the list's, the loop's, and that of the call that counts
+
+def _free(kept: list[np.ndarray], size: int, references: int) -> np.ndarray | None:
+    """The first array of `kept` that has this size and as many references as one that nobody uses."""
+    for buffer in kept:
+        if buffer.size >= size and sys.getrefcount(buffer) == references:
+            return buffer
+    return None
+
+
+def _references() -> int:
+    """What `_free` counts of a buffer that nobody uses. Not every Python counts what a loop and a call hold."""
+    kept = [np.empty(1, dtype=np.float32)]
+    return next(n for n in range(1, 9) if _free(kept, 0, n) is not None)
+
+
+_UNUSED = _references()
 
 
 class Buffers:
@@ -23,9 +38,9 @@ class Buffers:
     def empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array of this shape, its values whatever they were."""
         size = math.prod(shape)
-        for buffer in self._kept:
-            if buffer.size >= size and sys.getrefcount(buffer) == _OURS:
-                return buffer[:size].reshape(shape)
+        found = _free(self._kept, size, _UNUSED)
+        if found is not None:
+            return found[:size].reshape(shape)
         fresh = np.empty(max([size, *(buffer.size for buffer in self._kept)]), dtype=np.float32)
         self._kept = [fresh, *self._kept][: self._keep]
         return fresh[:size].reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from catalog import pixels
 from catalog.buckets import BY_NAME
@@ -20,7 +22,7 @@ from catalog.errors import LensError
 from catalog.manifest import Manifest, SampleError
 from lensmodel.data import transform
 from lensmodel.data.buffers import Buffers
-from lensmodel.data.plan import Batch, DataPlan, key_of
+from lensmodel.data.plan import Batch, DataPlan, key_of, keys_of
 
 PixelSize = Callable[[int, int], tuple[int, int]]
 OUTAGE = 4  # images in a row that storage does not give, each asked for several times: it is the storage
@@ -78,27 +80,33 @@ class Pictures:
         self._cache: OrderedDict[int, np.ndarray] = OrderedDict()
         self._failed: dict[int, str] = {}
         self._lock = threading.Lock()
+        self._unanswered = 0  # images in a row, of all threads, that storage did not give
+        self.stopped = False  # whoever asked for pictures waits for them no more
 
     def target(self, bucket: str) -> tuple[int, int]:
         """(width, height) of a bucket's pictures in pixels."""
         b = BY_NAME[bucket]
         return self._pixel_size(b.width, b.height)
 
-    def covered(self, row: int) -> np.ndarray:
-        """The image of `row` scaled to cover its bucket's picture: uint8 [H, W, 3]. Raises SampleError."""
+    def covered(self, row: int, asking: bool = False) -> np.ndarray:
+        """The image of `row` scaled to cover its bucket's picture: uint8 [H, W, 3]. With `asking` it is read also if
+        it is in memory, to learn whether storage answers. Raises SampleError."""
         with self._lock:
             if row in self._failed:
                 raise SampleError(self._failed[row])
-            if row in self._cache:
+            if row in self._cache and not asking:
                 self._cache.move_to_end(row)
                 return self._cache[row]
         try:
             image = self._decode(row)
         except SampleError as error:
-            if not error.passing:
-                self._failed[row] = str(error)
+            with self._lock:
+                self._unanswered = self._unanswered + 1 if error.passing else 0
+                if not error.passing:
+                    self._failed[row] = str(error)
             raise
         with self._lock:
+            self._unanswered = 0
             if row not in self._cache and image.nbytes <= self._limit:
                 self._cache[row] = image
                 self._held += image.nbytes
@@ -130,20 +138,22 @@ class Pictures:
         float32 [3, H, W], and return which row it was.
 
         `place(image_id)` says where to crop. What is skipped is recorded. Raises LensError if no row is
-        usable, or the storage of OUTAGE rows in a row does not answer.
+        usable, or storage gives none of OUTAGE images that threads have asked for one after another.
         """
         start = int(np.searchsorted(others, row))
         unfetched: list[tuple[int, int, str]] = []
         for step in range(len(others)):
             used = int(others[(start + step) % len(others)])
+            if self.stopped:
+                raise LensError("the loader was closed")  # nobody asks for this job's result any more
             try:
-                image = self.covered(used)
+                image = self.covered(used, asking=bool(unfetched))
             except SampleError as error:
                 if not error.passing:
                     self.bad.add(self.image_ids[used], used, str(error))
                     continue
                 unfetched.append((self.image_ids[used], used, str(error)))
-                if len(unfetched) == OUTAGE:
+                if self._unanswered >= OUTAGE:
                     raise LensError(
                         f"{OUTAGE} images one after another could not be fetched ({error}); "
                         "go on with --resume when their storage answers again"
@@ -166,43 +176,46 @@ class Captions:
     """Which caption a sample trains with: dense, brief (at the rate `brief_fraction`) or None (dropped)."""
 
     def __init__(self, manifest: Manifest, seed: int, brief_fraction: float, dropout: float) -> None:
-        self.dense = manifest.samples["caption"].to_list()
-        self.brief = (
-            manifest.samples["brief"].to_list()
-            if "brief" in manifest.samples.columns
-            else [None] * len(self.dense)
-        )
+        # Columns, not lists: as Python's strings, the captions of millions of images take gigabytes on every rank.
+        self.dense = manifest.samples["caption"]
+        none = pl.repeat(None, len(self.dense), dtype=pl.String, eager=True)
+        self.brief = manifest.samples.get_column("brief", default=none)
         self.image_ids = manifest.samples["image_id"].to_list()
         self.seed, self.brief_fraction, self.dropout = seed, brief_fraction, dropout
-        self._lengths: np.ndarray | None = None
 
     def choose(self, epoch: int, row: int) -> str | None:
         """A pure function of (seed, epoch, image id)."""
-        draw = self._draw(epoch, row)
-        return None if (draw & 0xFFFFFFFF) / 2**32 < self.dropout else self._told(draw, row)
-
-    def _draw(self, epoch: int, row: int) -> int:
-        return key_of("caption", self.seed, epoch, self.image_ids[row])
-
-    def _told(self, draw: int, row: int) -> str:
+        draw = key_of("caption", self.seed, epoch, self.image_ids[row])
+        if (draw & 0xFFFFFFFF) / 2**32 < self.dropout:
+            return None
         brief = self.brief[row]
         return brief if brief and (draw >> 32) / 2**31 < self.brief_fraction else self.dense[row]
 
     def lengths(self, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Characters of each row's caption in an epoch, dropped or not, int64 [rows]. To put dropped ones together
         would make batches that learn nothing of text."""
-        if not self.brief_fraction:
-            if self._lengths is None:
-                self._lengths = np.fromiter(map(len, self.dense), np.int64, len(self.dense))
-            return self._lengths[rows]
-        told = (self._told(self._draw(epoch, row), row) for row in rows.tolist())
-        return np.fromiter(map(len, told), np.int64, len(rows))
+        dense, brief = self._characters
+        found = dense[rows]
+        if self.brief_fraction:
+            having = np.flatnonzero(brief[rows])
+            draws = keys_of(
+                [self.image_ids[row] for row in rows[having].tolist()], "caption", self.seed, epoch
+            )
+            told = having[(draws >> 32) / 2**31 < self.brief_fraction]
+            found[told] = brief[rows[told]]
+        return found
+
+    @functools.cached_property
+    def _characters(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each row's dense and brief caption (0: none), int64 [samples]."""
+        dense, brief = (column.str.len_chars().fill_null(0) for column in (self.dense, self.brief))
+        return dense.to_numpy().astype(np.int64), brief.to_numpy().astype(np.int64)
 
     def all(self, rows: np.ndarray) -> list[str]:
         """Every caption that `rows` may train with."""
-        captions = [self.dense[row] for row in rows]
+        captions = self.dense[rows].to_list()
         if self.brief_fraction > 0:
-            captions += [self.brief[row] for row in rows if self.brief[row]]
+            captions += filter(None, self.brief[rows].to_list())
         return captions
 
 
@@ -237,7 +250,9 @@ class Loader:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.pictures.stopped = True  # what is being read ends; what a job has left to read is not begun
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self.pictures.stopped = False
 
     def _submit(self) -> None:
         batch = self.plan.batch(self._next)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,16 @@ def key_of(*parts: object) -> int:
     """A 63-bit integer, a pure function of `parts` (sha256 of their text): the seed of everything random."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1
+
+
+def keys_of(last: Iterable[object], *parts: object) -> np.ndarray:
+    """`key_of`(*parts, one) of each one of `last`, int64."""
+    start, digests = hashlib.sha256("".join(f"{part}\x1f" for part in parts).encode()), []
+    for one in last:
+        digest = start.copy()
+        digest.update(str(one).encode())
+        digests.append(digest.digest()[:8])
+    return (np.frombuffer(b"".join(digests), dtype="<u8") >> np.uint64(1)).astype(np.int64)
 
 
 def shuffled(n: int, *key: object) -> np.ndarray:

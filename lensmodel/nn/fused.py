@@ -96,12 +96,12 @@ class _NormRotate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, table, r = ctx.saved_tensors
-        weight = weight.to(r.dtype)
-        grad = rotate(upcast(grad), table.conj())
+        # Complex numbers need adjacent pairs, which not every attention's gradient has.
+        grad = rotate(upcast(grad).contiguous(), table.conj())
         unit = upcast(x) * r
         product = grad * unit
         weight_grad = product.flatten(0, 2).sum(0)
-        along = (product @ weight).unsqueeze(-1)
+        along = (product @ weight.to(r.dtype)).unsqueeze(-1)
         dx = _norm_backward(grad.mul_(weight), unit, along, r)
         return dx.to(x.dtype), weight_grad.to(weight.dtype), None, None, None
 

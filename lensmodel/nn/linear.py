@@ -15,9 +15,14 @@ from torch.utils.flop_counter import register_flop_formula
 
 def plain(*tensors: torch.Tensor | None) -> bool:
     """Whether hand-written CPU code may run on these: real CPU tensors (no fake, meta or distributed ones), outside
-    the compiler, with oneDNN switched on (`torch.backends.mkldnn.flags(enabled=False)` turns it off).
+    the compiler and the transforms of torch.func, with oneDNN switched on (`torch.backends.mkldnn.flags(enabled=False)`
+    turns it off).
     """
-    if torch.compiler.is_compiling() or not torch.backends.mkldnn.enabled:
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or not torch.backends.mkldnn.enabled
+    ):
         return False
     return all(
         t is None or (t.device.type == "cpu" and type(t) in (torch.Tensor, nn.Parameter)) for t in tensors
@@ -45,11 +50,12 @@ if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
 
 
 class _Linear(torch.autograd.Function):
-    """All three products of a float32 linear layer by oneDNN."""
+    """All three products of a float32 linear layer by oneDNN. A frozen weight keeps no input in memory."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
+        dx, dw, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if dw else None, weight if dx else None)
         return product(x, weight, bias)
 
     @staticmethod
@@ -75,6 +81,8 @@ class Linear(nn.Linear):
         if (
             float32
             and x.numel() > 0
+            and x.ndim > 1
+            and x.shape[-1] == self.weight.shape[1]  # torch says what does not fit more clearly
             and plain(x, self.weight, self.bias)
             and has_onednn()
             and not torch.is_autocast_enabled("cpu")

@@ -45,8 +45,8 @@ def rotation(
             a = angles(axes, grid, text_tokens)
             table = torch.polar(torch.ones_like(a), a).to(device=device, dtype=dtype)
         if type(table) is torch.Tensor:  # a fake tensor of a tracing mode must not outlive its mode
-            while len(_cache) >= _CACHE_SIZE:
-                _cache.pop(next(iter(_cache)))
+            for old in list(_cache)[: max(len(_cache) + 1 - _CACHE_SIZE, 0)]:
+                _cache.pop(old, None)  # another thread may have done so
             _cache[key] = table
     return table
 

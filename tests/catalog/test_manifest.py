@@ -152,3 +152,23 @@ def test_a_mixture_that_is_none_is_refused(filled: catalog.Catalog, mixture) -> 
     (folder / "manifest.json").write_text(json.dumps(info | {"mixture": mixture}))
     with pytest.raises(BadInput, match="has no valid mixture"):
         manifest.load(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"shards": None}, {"shards": 5}, {"shards": "a.tar"}, {"shards": [5]}, {"shards": [{}]},
+        {"shards": [{"name": "a.tar"}]}, {"shards": [{"name": 5, "bytes": 3}]},
+        {"shards": [{"name": "a", "bytes": "3"}]},
+        {"shards": [{"name": "..", "bytes": 3}]}, {"shards": [{"name": "", "bytes": 3}]},
+        {"shards": [{"name": "x/../a.tar", "bytes": 3}]}, {"shards": [{"name": "s3://other/a.tar", "bytes": 3}]},
+        {"shards": [{"name": "a" * 999, "bytes": 3}]}, {"shards": [{"name": "a\0", "bytes": 3}]},
+        {"samples_file": 5}, {"samples_file": ".."}, {"samples_file": ""}, {"samples_file": None},
+    ],
+)  # fmt: skip
+def test_a_manifest_of_another_shape_is_one_line(tmp_path: Path, damage: dict) -> None:
+    whole = dict.fromkeys(manifest.REQUIRED, "x") | {"format": manifest.FORMAT, "samples": 1, "shards": []}
+    (tmp_path / "manifest.json").write_text(json.dumps(whole | damage))
+    with pytest.raises(BadInput) as caught:
+        manifest.load(tmp_path)
+    assert "\n" not in str(caught.value)

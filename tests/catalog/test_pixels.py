@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from catalog import pixels
+from catalog.pixels import _raster
 from tests.fakes import zoo
 
 ANIMALS = [pytest.param(animal, id=animal.name) for animal in zoo.animals()]
@@ -234,3 +236,74 @@ def test_malformed_exif_never_raises() -> None:
         assert orientation(good[:length]) in (1, 6)
     for _ in range(300):
         assert 1 <= orientation(b"Exif\0\0" + rng.choice([b"II*\0", b"MM\0*"]) + rng.bytes(30)) <= 8
+
+
+def _png(
+    width: int,
+    colour: int,
+    rows: bytes,
+    *before: tuple[bytes, bytes],
+    after: tuple[bytes, bytes] | None = None,
+):
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height = len(rows) // (1 + width * (3 if colour == 2 else 1))
+    packed = zlib.compress(rows)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)), *before]
+    chunks += [(b"IDAT", packed[:100]), (b"IDAT", packed[100:]), *([after] if after else []), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def _profile() -> bytes:
+    return b"x\0\0" + zlib.compress(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
+_TURNED = (b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((), None), (((b"gAMA", struct.pack(">I", 100_000)),), None), (((b"iCCP", _profile()),), None),
+        (((b"iCCP", b"x\0\0" + zlib.compress(b"no profile")),), None), ((_TURNED,), None), ((), _TURNED),
+        (((b"tRNS", b"\0\1\0\2\0\3"),), None), (((b"sBIT", b"\5\5\5"),), None), (((b"tEXt", b"a\0b"),), None),
+    ],
+)  # fmt: skip
+def test_libpng_gives_what_pillow_gives(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+    colour: int,
+    before: tuple,
+    after: tuple | None,
+) -> None:
+    rng, width, channels = np.random.default_rng(0), 33, 3 if colour == 2 else 1
+    before = tuple((k, b[:2] if k == b"tRNS" and colour == 0 else b[:1] if k == b"sBIT" and colour == 0 else b)
+                   for k, b in before)  # fmt: skip
+    rows = b"".join(bytes([y % 5]) + rng.bytes(width * channels) for y in range(21))
+    data = _png(width, colour, rows, *before, after=after)
+    fast = pixels.decode(data)
+    monkeypatch.setattr(_raster, "_plain_png", lambda data: None)
+    slow = pixels.decode(data)
+    assert fast.ok and (fast.rgb == slow.rgb).all()
+    assert (fast.status, fast.reason, fast.alpha) == (slow.status, slow.reason, slow.alpha)
+    assert capfd.readouterr().err == "", "libpng speaks to the terminal"
+
+
+def test_a_damaged_png_is_left_to_pillow() -> None:
+    rows = b"".join(b"\0" + np.random.default_rng(y).bytes(99) for y in range(21))
+    whole = _png(33, 2, rows)
+    assert _raster._plain_png(whole) is not None
+    for data in (
+        whole[:-12],
+        whole[:-20] + b"\7\7\7\7" + whole[-16:],
+        _png(33, 2, rows[:-50] + b"\x09" * 50)[:-40],
+    ):
+        assert _raster._plain_png(data) is None and pixels.decode(data).status != pixels.OK
+    hidden = (
+        whole[:8] + whole[33:41] + whole[8:]
+    )  # IHDR is not the first chunk: sizes could differ from the header's
+    assert _raster._plain_png(hidden) is None
+    huge = _png(33, 2, rows, (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)))
+    assert not pixels.decode(huge).ok

@@ -168,6 +168,27 @@ def test_steps_that_are_being_skipped_postpone_a_checkpoint(tiny, tiny_overrides
     ]  # the end of a run in trouble deletes nothing
 
 
+def test_a_checkpoint_of_before_there_was_muon_resumes(tiny, tiny_overrides, run):
+    file = checkpoint.find(run) / "state.json"
+    state = json.loads(file.read_text())
+    for name in ("optimizer", "muon_times", "length_window", "batches", "sample_prompts"):
+        del state["settings"][name]
+    file.write_text(json.dumps(state))
+    resume(tiny, tiny_overrides, run).run()
+    assert checkpoint.read_state(checkpoint.find(run))["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [(["optimizer=muon"], "optimizer was adamw and is muon"), (["length_window=3"], "length_window was 1 and is 3"),
+     (["optimizer=muon", "muon_times=2"], "optimizer was adamw and is muon; muon_times was 1.0 and is 2.0")],
+)  # fmt: skip
+def test_another_optimiser_or_order_is_refused_in_one_line(tiny, tiny_overrides, run, changes, message):
+    with pytest.raises(BadInput, match=f"is of another configuration: {message}$") as refused:
+        trainer(tiny, tiny_overrides, run, *changes, resume=True)
+    assert "\n" not in str(refused.value)
+
+
 def test_another_end_of_a_linear_schedule_is_said(tiny, tiny_overrides, run, capsys):
     trainer(tiny, tiny_overrides, run, "max_steps=4", resume=True).run()
     told = capsys.readouterr().err

@@ -133,3 +133,25 @@ def test_batches_are_timed_on_this_device():
     run = ["--preset", "mini", "--measure", "--json", "--text-tokens", "8", "batch_1024=2", *small]
     found = json.loads(CliRunner().invoke(plan, run).stdout)
     assert all(row["measured_seconds"] > 0 for row in found["bases"].values()) and found["measured"]
+
+
+def test_a_small_model_has_numbers_above_zero_and_nothing_of_the_papers():
+    told = CliRunner().invoke(plan, ["--preset", "miniature"]).stdout
+    assert "64 text tokens a caption" in told and "GPT-OSS" not in told and "192K" not in told
+    assert " 0.00 " not in told and " 0 hours" not in told and "0 TFLOP" not in told
+    asked = json.loads(
+        CliRunner().invoke(plan, ["--preset", "miniature", "--json", "--text-tokens", "7"]).stdout
+    )
+    assert asked["text_tokens"] == 7 and asked["bases"]["512"]["forward_flops"] < 3e8
+    with pytest.raises(BadInput, match="--mfu nan"):
+        CliRunner().invoke(plan, ["--mfu", "nan"], catch_exceptions=False)
+
+
+def test_the_hidden_matrices_are_those_that_muon_takes():
+    from lensmodel import build, presets
+    from lensmodel.optim import hidden_matrices
+
+    settings = presets.build("miniature")
+    model = build.denoiser(settings, channels=48)
+    shape = cost.Shape.of(settings, 48)
+    assert shape.hidden_matrices == sum(p.numel() for p in hidden_matrices(model))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -103,6 +104,43 @@ def test_copies_and_shards_train_as_one_process(tiny, tiny_overrides, tmp_path, 
 
 
 @pytest.mark.slow
+def test_shards_go_on_with_muon_as_one_process_does(tiny, tiny_overrides, tmp_path):
+    """From the same checkpoint of one process; loosely, for Newton-Schulz runs in bfloat16. And back to one process."""
+    shared = [*tiny_overrides, "schedule=constant", f"features={tmp_path / 'features'}", "optimizer=muon",
+              "muon_times=50", "weight_decay=0.1", "lr=0.001"]  # fmt: skip
+    single, many = tmp_path / "one", tmp_path / "many"
+
+    def alone(out, *more):
+        return Trainer(tiny, presets.build("mini", [*shared, *more]), out, True)
+
+    def moments(where):
+        return load_file(checkpoint.find(where) / "optimizer.safetensors")
+
+    alone(single, "accumulate=2", "max_steps=3").run()
+    file = checkpoint.find(shutil.copytree(single, many)) / "state.json"
+    state = json.loads(file.read_text())
+    state["settings"]["accumulate"] = 1  # of two ranks: the same two batches a step
+    file.write_text(json.dumps(state))
+
+    alone(single, "accumulate=2", "max_steps=5").run()
+    done = run(many, tiny, 2, *shared, "sharding=full", "max_steps=5", "--resume")
+    assert done.returncode == 0, done.stderr
+    saved = moments(many)
+    assert any(key.endswith("momentum_buffer") for key in saved)
+    # What five steps change of a matrix is a quarter of it and more.
+    for mine, theirs in ((weights(single), weights(many)), (moments(single), saved)):
+        assert mine.keys() == theirs.keys()
+        for name, tensor in mine.items():
+            assert (theirs[name] - tensor).norm() <= 0.05 * tensor.norm() + 1e-5, name
+
+    trainer = alone(many, "max_steps=6")
+    loaded = trainer.parallel.moments(trainer.optimizer)
+    assert loaded.keys() == saved.keys()
+    assert all(torch.equal(value, saved[key]) for key, value in loaded.items())
+    trainer.run()
+
+
+@pytest.mark.slow
 def test_accelerate_launches_it_too(tiny, tiny_overrides, tmp_path):
     launcher = ("accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no",
                 "--dynamo_backend", "no", "--num_processes")  # fmt: skip
@@ -124,9 +162,14 @@ def test_balanced_batches_are_the_first_ranks_and_stay(tiny, tiny_overrides, tmp
 
 
 OUTCOME = """
-import os, signal, sys, threading, time
+import os, pathlib, signal, sys, time
 from lensmodel import distributed
 ranks = distributed.start("cpu")
+if sys.argv[1] == "gone":  # not before the other is in, too: what it would say then is another test's
+    here = pathlib.Path(sys.argv[2])
+    (here / str(ranks.rank)).touch()
+    while len(list(here.iterdir())) < 2:
+        time.sleep(0.01)
 if ranks.main and sys.argv[1] == "early":
     real = distributed.dist.broadcast_object_list
     def interrupted(*args):
@@ -148,8 +191,37 @@ except BaseException as error:
     [("early", ["KeyboardInterrupt 0", "in 0", "in 1"]),
      ("gone", ["LensError 1 rank 1 lost rank 0, which has ended"])],
 )  # fmt: skip
-def test_the_outcome_reaches_all_or_its_absence_does(how, told):
+def test_the_outcome_reaches_all_or_its_absence_does(how, told, tmp_path):
     """A second Ctrl-C while rank 0 tells the others; rank 0 killed before it could."""
+    both = started(OUTCOME, how, tmp_path)
+    assert sorted(line.strip() for one in both for line in one.communicate()[0].splitlines()) == told
+
+
+EARLY = """
+import os, time
+from catalog.errors import LensError
+from lensmodel import distributed
+real = distributed.dist.new_group
+def late(*args, **kwargs):
+    if os.environ["RANK"] == "0":
+        os._exit(9)
+    time.sleep(0.5)
+    return real(*args, **kwargs)
+distributed.dist.new_group = late
+try:
+    distributed.start("cpu")
+except LensError as error:
+    print(error, flush=True)
+"""
+
+
+def test_a_rank_that_comes_late_to_an_end_says_so():
+    lines = [line for one in started(EARLY) for line in one.communicate()[0].splitlines()]
+    assert len(lines) == 1 and lines[0].startswith("rank 1 of 2 could not join the others (")
+
+
+def started(script, *args):
+    """Two processes that can find each other."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -160,9 +232,8 @@ def test_the_outcome_reaches_all_or_its_absence_does(how, told):
         "MASTER_PORT": port,
         "OMP_NUM_THREADS": "1",
     }
-    both = [
-        subprocess.Popen([sys.executable, "-c", OUTCOME, how], cwd=ROOT, env={**env, "RANK": str(rank)},
+    return [
+        subprocess.Popen([sys.executable, "-c", script, *map(str, args)], cwd=ROOT, env={**env, "RANK": str(rank)},
                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for rank in range(2)
     ]  # fmt: skip
-    assert sorted(line.strip() for one in both for line in one.communicate()[0].splitlines()) == told

@@ -1,6 +1,7 @@
 """Which images a step trained on, against what the loader really gave."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,27 @@ def test_every_step_is_known_with_the_images_that_stood_in(finished):
         assert all(image.instead_of in (None, 3) for image in found)
     everything = [image for n in range(1, len(seen) + 1) for image in lineage.images_of(run, n)]
     assert any(image.instead_of == 3 for image in everything)
+
+
+def test_lengths_balanced_sizes_and_brief_captions_are_those_of_the_run(
+    make_manifest, tiny_overrides, tmp_path
+):
+    """The settings of the command are not what decides: sizes found at the start are in the checkpoint."""
+    manifest = make_manifest(tmp_path / "data")
+    words = ["batches=balanced", "length_window=4", "brief_fraction=0.5", "max_steps=9", "accumulate=2"]
+    settings = presets.build("mini", [*tiny_overrides, *words])
+    trainer = Trainer(manifest, settings, tmp_path / "run", False)
+    trainer.data.rebatch(replace(trainer.settings, batch_512=3, batch_768=2))
+    trainer.settings, seen, step = trainer.data.settings, [], trainer.train_step
+
+    def noted(batches):
+        seen.append([trainer.data.pictures.image_ids[row] for batch in batches for row in batch.rows])
+        return step(batches)
+
+    trainer.train_step = noted
+    trainer.run()
+    found = [[image.image_id for image in lineage.images_of(tmp_path / "run", n)] for n in range(1, 10)]
+    assert found == seen
 
 
 def test_the_command(finished):

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from catalog.errors import LensError
 from lensmodel.data.loader import BadSamples, Captions, Loader, Pictures
-from lensmodel.data.plan import DataPlan
+from lensmodel.data.plan import DataPlan, key_of, keys_of
 from lensmodel.latents import PixelLatents
 
 SIZES = {512: 4, 768: 3, 1024: 2}
@@ -130,9 +131,9 @@ def test_the_wait_is_the_time_in_which_the_consumer_stands(tiny, tmp_path, monke
     plan, pictures, captions = parts(tiny, tmp_path)
     decode = pictures.covered
 
-    def covered(row):
+    def covered(row, **options):
         clock[0] += 1
-        return decode(row)
+        return decode(row, **options)
 
     pictures.covered = covered
     with Loader(plan, pictures, captions, workers=1, prefetch=1) as loader:
@@ -165,3 +166,78 @@ def test_captions_are_dropped_and_shortened_at_the_asked_rates(tiny, tmp_path):
         "a blue square, number 2",
         "square 1",
     }
+
+
+def windowed(manifest, out: Path, window=3):
+    """As `parts`, with samples sorted by the length of the caption they train with."""
+    _, pictures, captions = parts(manifest, out, dropout=0.2, brief=0.5)
+    buckets, rows = manifest.samples["bucket"].to_list(), np.arange(len(manifest.samples))
+    plan = DataPlan(buckets, rows, SIZES, 7, lengths=captions.lengths, window=window)
+    return plan, pictures, captions
+
+
+def test_lengths_are_those_of_the_captions_of_the_epoch(tiny, tmp_path):
+    _, _, captions = parts(tiny, tmp_path, brief=0.5)
+    rows = np.random.default_rng(0).permutation(len(tiny.samples))
+    found = [captions.lengths(epoch, rows).tolist() for epoch in range(6)]
+    assert found == [[len(captions.choose(epoch, row)) for row in rows.tolist()] for epoch in range(6)]
+    assert len(set(map(tuple, found))) == 6
+    captions.dropout = 0.9
+    assert captions.lengths(5, rows).tolist() == found[5], (
+        "dropped captions must not gather in batches of their own"
+    )
+    ids = [0, 7, 2**62, "x"]
+    assert keys_of(ids, "caption", 7, 3).tolist() == [key_of("caption", 7, 3, one) for one in ids]
+
+
+def test_sorting_by_length_resumes_at_any_place_with_any_number_of_ranks(tiny, tmp_path):
+    """6 steps of 2 ranks x 2 batches, then the rest by 3 ranks x 1: what one rank sees undisturbed."""
+    count = 24 + 9
+    whole = take(*windowed(tiny, tmp_path), count, workers=1, prefetch=1)
+    assert whole[-1].number >= 2 * windowed(tiny, tmp_path)[0].batches_per_epoch
+    found = {}
+    for rank, world, start, n in ((0, 2, 0, 12), (1, 2, 0, 12), (0, 3, 24, 3), (1, 3, 24, 3), (2, 3, 24, 3)):
+        for batch in take(*windowed(tiny, tmp_path), n, rank=rank, world=world, position=start, workers=3):
+            found[batch.number] = batch
+    assert sorted(found) == list(range(count))
+    for one in whole:
+        other = found[one.number]
+        assert (one.rows, one.captions) == (other.rows, other.captions) and (one.pixels == other.pixels).all()
+
+
+def test_a_batch_larger_than_the_prefetched_data_and_more_workers_than_samples(make_manifest, tmp_path):
+    manifest = make_manifest(tmp_path / "data", (("1024x1024", 2),))
+    one = take(*parts(manifest, tmp_path), 9, workers=7, prefetch=9)
+    two = take(*parts(manifest, tmp_path), 9, workers=1, prefetch=1)
+    assert all(a.rows == b.rows and (a.pixels == b.pixels).all() for a, b in zip(one, two, strict=True))
+
+
+def test_a_loader_that_is_closed_begins_no_more_images(tiny, tmp_path):
+    """An image may take minutes to fetch: who interrupts a run must not wait for all that was asked for."""
+    plan, pictures, captions = parts(tiny, tmp_path)
+    begun, go, covered = threading.Semaphore(0), threading.Event(), pictures.covered
+    seen = []
+
+    def slow(row, **options):
+        seen.append(row)
+        begun.release()
+        assert go.wait(60)
+        return covered(row, **options)
+
+    pictures.covered = slow
+    with Loader(plan, pictures, captions, workers=1, prefetch=6) as loader:
+        loader._submit()
+        loader._submit()
+        begun.acquire()
+        threading.Timer(0.2, go.set).start()  # after the loader has begun to close
+    assert len(seen) == 1
+    pictures.covered = covered
+    assert take(plan, pictures, captions, 1)[0].rows == plan.batch(0).rows.tolist()
+
+
+def test_an_error_in_a_worker_reaches_the_consumer(tiny, tmp_path):
+    plan, pictures, captions = parts(tiny, tmp_path)
+    pictures.covered = lambda row, **options: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        take(plan, pictures, captions, 1)
+    assert not [t for t in threading.enumerate() if t.name.startswith("decode")]

@@ -85,4 +85,18 @@ def test_timing_leaves_no_trace(tiny, tiny_overrides, tmp_path):
     assert other.data.plan.batch_size == one.data.plan.batch_size
     mine, theirs = one.parallel.model.state_dict(), other.parallel.model.state_dict()
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
-    assert sum(one.data.images_of_bases().values()) == sum(map(len, one.data.plan.members.values()))
+
+
+def test_no_bucket_starves_that_trained_with_the_sizes_given(
+    make_manifest, tiny_overrides, tmp_path, seconds
+):
+    """Three large bases want 13 pictures of 512 a batch; one bucket has 9 that train, and one never trained."""
+    manifest = make_manifest(
+        tmp_path / "data", sizes=(("512x512", 20), ("608x448", 9), ("384x672", 2), ("768x768", 16))
+    )
+    more = ["batches=balanced", "batch_512=5", "batch_768=8", "batch_1024=8", "holdout=0", "holdout_least=0"]
+    settings = presets.build("mini", [*tiny_overrides, *more, "max_steps=1"])
+    one = Trainer(manifest, settings, tmp_path / "run", False)
+    assert one.data.samples_of_bases() == {512: [20, 9], 768: [16]}
+    assert one.settings.batch_512 == 9 and set(one.data.plan.starved) == {"384x672"}
+    one.run()

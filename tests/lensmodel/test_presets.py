@@ -83,6 +83,31 @@ def test_the_paper_presets_have_the_papers_sizes(name, billions):
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(billions, abs=5e-4)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sample_prompts=file"], "sample_prompts are drawn every sample_every= steps; set that, too"),
+        (["optimizer=adamw"], "muon_times means nothing with optimizer=adamw; set muon_times=1"),
+        (["latents=vae"], "pixel_keep means nothing with latents=vae; set pixel_keep=none"),
+    ],
+)
+def test_what_a_preset_gave_is_told_how_to_unset(overrides, message):
+    with pytest.raises(BadInput, match=message):
+        presets.build("miniature", overrides)
+    assert presets.build("miniature", ["sample_prompts=file", "sample_every=5"]).sample_prompts == "file"
+
+
+def test_a_gpu_that_emulates_bfloat16_gets_float32(monkeypatch):
+    import torch
+
+    from lensmodel import distributed
+
+    monkeypatch.setattr(distributed, "device", lambda name: torch.device("cuda"))
+    for native, precision in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, n=native: n)
+        assert presets.settled(presets.build("mini")).precision == precision
+
+
 def test_a_setting_that_an_older_checkpoint_does_not_know_had_its_default():
     mine = settings.plain(presets.build("mini"))
     older = {k: v for k, v in mine.items() if k != "accumulate"}

@@ -57,7 +57,7 @@ def test_each_sheet_is_logged_and_says_what_it_shows(drawn):
     sheet = Image.open(run / "samples" / "step-000006.png")
     prompts = (run / "samples" / "prompts.txt").read_text()
     assert sheet.text["prompts"] == prompts and sheet.text["step"] == "6" and sheet.text["steps"] == "3"
-    held = {one.data.captions.dense[row] for rows in one.data.held_rows.values() for row in rows}
+    held = {one.data.captions.dense[int(row)] for rows in one.data.held_rows.values() for row in rows}
     assert set(prompts.splitlines()) == held and len(held) == 6
     first, last = (np.asarray(Image.open(run / "samples" / n)) for n in (names[1], names[3]))
     assert first.shape == last.shape and (first != last).any()
@@ -82,10 +82,12 @@ def test_a_resumed_run_draws_the_same_sheets_and_other_prompts_if_asked(tiny, ti
     for name in ("step-000003.png", "step-000006.png"):
         assert (again / "samples" / name).read_bytes() == (whole / "samples" / name).read_bytes()
     file = tmp_path / "prompts.txt"
-    file.write_text("a purple dog\n\n  a green square \na purple dog\n")
+    file.write_text("\ufeffa purple dog\n\n  a green square \na purple dog\n")  # as Windows begins a text
+    (again / "samples" / "step-000007.png.0a1b.tmp").write_bytes(b"half")  # as a kill leaves it
     more = (*SAMPLES, "max_steps=7", "schedule=constant", f"sample_prompts={file}")
     one, _ = train(tiny, tiny_overrides, again, *more, resume=True)
     assert one.data.prompts == ["a purple dog", "a green square"]
+    assert not list((again / "samples").glob("*.tmp"))
     assert (
         Image.open(again / "samples" / "step-000007.png").text["prompts"] == "a purple dog\na green square\n"
     )

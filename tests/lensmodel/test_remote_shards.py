@@ -160,6 +160,46 @@ def test_an_object_that_stays_away_is_a_bad_sample_and_an_outage_ends_the_run(mo
     assert not list((tmp_path / "all").iterdir()), "an outage makes no image a bad one"
 
 
+def test_pictures_in_memory_do_not_hide_an_outage(moody, tmp_path, monkeypatch):
+    manifest = manifests.load(moody)
+    plan, pictures, _ = parts(manifest, tmp_path, cache_mb=64)
+    others = plan.members["512x512"]
+    out = np.empty(pictures.shape(1, "512x512")[1:], dtype=np.float32)
+
+    def picture(row):
+        return pictures.picture(int(row), others, lambda image_id: (0.5, 0.5), out)
+
+    assert [picture(row) for row in others[1:]] == others[1:].tolist()
+    monkeypatch.setattr(Moody, "mood", staticmethod(lambda path, start: OSError("the store is down")))
+    assert picture(others[2]) == others[2]
+    with pytest.raises(LensError, match="could not be fetched"):
+        picture(others[0])
+    assert not pictures.bad.reasons
+    monkeypatch.setattr(Moody, "mood", staticmethod(lambda path, start: None))
+    assert picture(others[0]) == others[0]
+
+
+def test_an_outage_is_counted_over_all_threads(moody, tmp_path, monkeypatch):
+    manifest, asked = manifests.load(moody), []
+    manifest.samples  # noqa: B018
+
+    def down(path, start):
+        asked.append(start)
+        return OSError("the store is down")
+
+    monkeypatch.setattr(Moody, "mood", staticmethod(down))
+    plan, pictures, _ = parts(manifest, tmp_path)
+    others = plan.members["512x512"]
+    for row in others[:3].tolist():  # as three other threads would meet them
+        with pytest.raises(manifests.SampleError):
+            pictures.covered(row)
+    before = len(asked)
+    out = np.empty(pictures.shape(1, "512x512")[1:], dtype=np.float32)
+    with pytest.raises(LensError, match="4 images one after another"):
+        pictures.picture(int(others[3]), others, lambda image_id: (0.5, 0.5), out)
+    assert len(asked) == before + 3, "one image more, not four: a silent store takes minutes to fail each"
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -186,6 +226,8 @@ def test_shards_that_are_not_whole(moody, damage, message):
         ("nosuch://bucket/x", "nothing here reads nosuch://"),
         ("abfs://container/x", "needs another package"),
         ("s3://KEY:hunter2@bucket/x", "with a password"),
+        ("https://hunter2@127.0.0.1:1/x", "https://127.0.0.1:1/x comes with a user or a query"),
+        ("https://127.0.0.1:1/x?sig=hunter2", "https://127.0.0.1:1/x comes with a user or a query"),
         ("zip://a::moody://bucket/x.zip", "chained"),
     ],
 )
@@ -234,3 +276,18 @@ def test_the_sha256_is_checked_of_what_a_store_gives(moody, tars):
     with pytest.raises(manifests.SampleError, match="does not hold the bytes"):
         manifest.read(row)
     assert hashlib.sha256(manifest.read(row + 1).image).hexdigest() == manifest.samples["sha256"][row + 1]
+
+
+@pytest.mark.parametrize(
+    "name", ["../512x512.tar", "/etc/hostname", "s3://other/x.tar", "..", "", None, "stranger.tar"]
+)
+@pytest.mark.parametrize("where", ["folder", "url"])
+def test_a_sample_lies_in_no_file_that_the_manifest_does_not_name(tars, moody, tmp_path, name, where):
+    kept = manifests.load(tars)
+    rows = kept.samples.with_columns(shard=pl.lit(name, dtype=pl.String))
+    manifests.write(tmp_path / "x", {**kept.info, "shards": kept.info["shards"]}, rows)
+    for tar in tars.glob("*.tar"):
+        (tmp_path / "x" / tar.name).write_bytes(tar.read_bytes())
+    place = put("moody://bucket/x", tmp_path / "x") if where == "url" else tmp_path / "x"
+    with pytest.raises(BadInput, match=r"which manifest\.json does not name"):
+        manifests.load(place).samples  # noqa: B018

@@ -57,14 +57,17 @@ def wait_for_step(process, run, step):
 
 
 @pytest.mark.parametrize(
-    "kill_at", [(9,), pytest.param((2, 14, 30), marks=pytest.mark.slow)], ids=["once", "three times"]
-)
-def test_killed_and_resumed_equals_undisturbed(tiny, tiny_overrides, tmp_path, kill_at):
+    ("kill_at", "more"),
+    [((9,), ()), pytest.param((2, 14, 30), (), marks=pytest.mark.slow),
+     pytest.param((9,), ("optimizer=muon", "muon_times=5", "length_window=4"), marks=pytest.mark.slow)],
+    ids=["once", "three times", "muon"],
+)  # fmt: skip
+def test_killed_and_resumed_equals_undisturbed(tiny, tiny_overrides, tmp_path, kill_at, more):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    settings = presets.build("mini", [*tiny_overrides, *MORE])
+    settings = presets.build("mini", [*tiny_overrides, *MORE, *more])
     Trainer(tiny, settings, undisturbed, False).run()
     for step in kill_at:
-        process = start(tiny, killed, [*tiny_overrides, *MORE])
+        process = start(tiny, killed, [*tiny_overrides, *MORE, *more])
         wait_for_step(process, killed, step)
         process.send_signal(signal.SIGKILL)
         process.communicate()

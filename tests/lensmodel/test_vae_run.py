@@ -3,9 +3,12 @@
 import pytest
 import torch
 from diffusers import AutoencoderKLFlux2
+from PIL import Image
 
+from catalog.console import run_command
 from catalog.errors import BadInput
 from lensmodel import checkpoint, generate, presets
+from lensmodel.cli import cli
 from lensmodel.trainer import Trainer
 
 
@@ -36,8 +39,25 @@ def test_training_resuming_and_drawing_on_a_vae(make_manifest, tiny_overrides, t
     moved = presets.build("mini", [*more, f"vae={tmp_path / 'moved'}", "max_steps=3"])
     assert Trainer(manifest, moved, run, True).run()["step"] == 3
 
+    exam = [
+        "evaluate",
+        "shapes",
+        "--checkpoint",
+        str(run),
+        "-n",
+        "1",
+        "--steps",
+        "1",
+        "--sheet",
+        str(run / "a.png"),
+    ]
+    where = ["--vae", str(tmp_path / "moved"), "--width", "512", "--height", "512"]
+    assert run_command(cli, "lensmodel", [*exam, *where]) == 0
+    assert Image.open(run / "a.png").size == (512 + 16, 6 * 520 + 8)
+
     options = generate.Options(512, 512, steps=2, guidance=1.0)
     (tmp_path / "moved").rename(vae)
+    assert run_command(cli, "lensmodel", exam) == 2  # of a run that has it elsewhere
     with pytest.raises(BadInput, match=r"vae=.*moved is no folder"):
         generate.Generator(run, device="cpu")
     with pytest.raises(BadInput, match="other weights"):

@@ -1,11 +1,15 @@
 """Hand-written CPU code against plain formulas: values, gradients, and when it steps aside."""
 
+import sys
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from lensmodel.nn import LensTransformer, attention
+from lensmodel.nn import LensTransformer, attention, rope
 from lensmodel.nn.fused import modulated_norm, norm_rotate, silu_product
 from lensmodel.nn.linear import Linear, has_onednn, product
 from lensmodel.nn.rope import rotate, rotation
@@ -70,6 +74,28 @@ def test_elementwise_functions_in_bfloat16(name):
     for got, expected in [(out, want), *zip(*grads, strict=True)]:
         assert got.dtype == torch.bfloat16
         assert (got.double() - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["norm", "rotary", "product"])
+@pytest.mark.parametrize("how", ["expanded", "transposed"])
+def test_gradients_of_any_layout(name, how):
+    ours, _, args = problem(name)
+    out = ours(*args)
+    probe = torch.randn(out.transpose(-1, -2).shape, dtype=out.dtype).transpose(-1, -2)
+    if how == "expanded":
+        probe = probe[:1, :1].expand(out.shape)
+    got = torch.autograd.grad(out, args, probe, retain_graph=True)
+    torch.testing.assert_close(got, torch.autograd.grad(out, args, probe.contiguous()))
+
+
+@pytest.mark.parametrize("name", ["norm", "rotary", "product"])
+def test_elementwise_functions_under_torch_func(name):
+    """Its transforms do not know functions by hand."""
+    ours, _, args = problem(name)
+    want = torch.autograd.grad(ours(*args).square().sum(), args)
+    plain = [x.detach() for x in args]
+    got = torch.func.grad(lambda *a: ours(*a).square().sum(), argnums=tuple(range(len(args))))(*plain)
+    torch.testing.assert_close(got, want)
 
 
 def test_norm_of_large_half_precision_features():
@@ -139,6 +165,31 @@ def test_linear_leaves_other_precisions_and_no_rows_to_torch():
     torch.testing.assert_close(layer(x.double()), F.linear(x.double(), layer.weight, layer.bias))
 
 
+def test_linear_takes_and_refuses_what_torchs_own_does():
+    layer, x = Linear(5, 7), torch.randn(5, requires_grad=True)
+    layer(x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.detach().expand(7, 5))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        layer(torch.randn(3, 6))
+
+
+@onednn
+@pytest.mark.parametrize("layout", ["expanded", "transposed", "strided"])
+def test_linear_of_any_layout(layout):
+    views = {
+        "expanded": lambda *shape: torch.randn(1, shape[1]).expand(shape),
+        "transposed": lambda *shape: torch.randn(shape[::-1]).t(),
+        "strided": lambda *shape: torch.randn(shape[0], 2 * shape[1])[:, ::2],
+    }
+    torch.manual_seed(0)
+    layer, view = Linear(5, 7), views[layout]
+    layer.weight = torch.nn.Parameter(view(7, 5))
+    x, probe = view(9, 5).requires_grad_(), view(9, 7)
+    wrt = (x, *layer.parameters())
+    got = torch.autograd.grad(layer(x), wrt, probe)
+    torch.testing.assert_close(got, torch.autograd.grad(F.linear(x, layer.weight, layer.bias), wrt, probe))
+
+
 @onednn
 def test_frozen_weights_get_no_gradient():
     layer = Linear(5, 7).requires_grad_(False)
@@ -149,16 +200,36 @@ def test_frozen_weights_get_no_gradient():
 
 
 @onednn
+@pytest.mark.parametrize("frozen", ["weight", "input", "both", "none"])
+def test_only_what_a_gradient_needs_is_kept(frozen):
+    layer, x = Linear(5, 7), torch.randn(3, 5)
+    layer.weight.requires_grad_(frozen not in ("weight", "both"))
+    x.requires_grad_(frozen not in ("input", "both"))
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.shape)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        out = layer(x)
+    shapes = {"weight": [(7, 5)], "input": [(3, 5)], "both": [], "none": [(3, 5), (7, 5)]}
+    assert kept == shapes[frozen]
+    out.sum().backward()
+    assert (layer.weight.grad is None, x.grad is None) == (
+        frozen in ("weight", "both"),
+        frozen in ("input", "both"),
+    )
+
+
+@onednn
 def test_products_are_counted():
     with FlopCounterMode(display=False) as counter:
         product(torch.randn(2, 3, 5), torch.randn(7, 5))
     assert counter.get_total_flops() == 2 * 6 * 5 * 7
 
 
-@onednn
-def test_model_by_hand_and_plain_agree(monkeypatch):
-    """Everything at once in float32, large attention included, against torch alone."""
-    monkeypatch.setattr(attention, "_WORTHWHILE", 1)
+def model_and_inputs():
     torch.manual_seed(0)
     model = LensTransformer(
         in_channels=12, out_channels=3, num_layers=2, attention_head_dim=16, num_attention_heads=2,
@@ -166,10 +237,87 @@ def test_model_by_hand_and_plain_agree(monkeypatch):
     )  # fmt: skip
     tokens, features = torch.randn(2, 12, 12), [torch.randn(2, 5, 10) for _ in range(2)]
     mask, t = torch.arange(5) < torch.tensor([[5], [2]]), torch.tensor([0.2, 0.9])
+    return model, (tokens, features, mask, t, (3, 4))
+
+
+def gradients(model):
+    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+@onednn
+@pytest.mark.parametrize("bf16", [False, True])
+def test_checkpointing_gives_the_same_gradients_bit_for_bit(monkeypatch, bf16):
+    monkeypatch.setattr(attention, "_WORTHWHILE", 1)
+    model, inputs = model_and_inputs()
+    results = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            out = model(*inputs)
+        out.float().square().mean().backward()
+        results.append(gradients(model))
+    assert results[0].keys() == results[1].keys()
+    assert all(torch.equal(grad, results[1][name]) for name, grad in results[0].items())
+
+
+def test_gradients_pass_through_torchs_plain_attention():
+    """Whose gradients have another layout."""
+    model, inputs = model_and_inputs()
+    model(*inputs).square().mean().backward()
+    want = gradients(model)
+    with sdpa_kernel(SDPBackend.MATH):
+        model(*inputs).square().mean().backward()
+    torch.testing.assert_close(gradients(model), want, rtol=1e-3, atol=1e-6)
+
+
+def test_model_under_torch_func():
+    model, inputs = model_and_inputs()
+    model(*inputs).square().mean().backward()
+    want = gradients(model)
+
+    def loss(parameters):
+        return torch.func.functional_call(model, parameters, inputs).square().mean()
+
+    got = torch.func.grad(loss)(dict(model.named_parameters()))
+    torch.testing.assert_close({name: got[name] for name in want}, want, rtol=1e-3, atol=1e-6)
+
+
+def test_tables_are_kept_for_many_threads_at_once(monkeypatch):
+    monkeypatch.setattr(rope, "_CACHE_SIZE", 2)
+    errors: list[BaseException] = []
+
+    def ask(number):
+        try:
+            for n in range(1000):
+                rotation((2, 4, 6), (1 + n % 7, 2 + number), n % 5, torch.device("cpu"), torch.float32)
+        except BaseException as error:
+            errors.append(error)
+
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(pause)
+    assert not errors
+
+
+@onednn
+def test_model_by_hand_and_plain_agree(monkeypatch):
+    """Everything at once in float32, large attention included, against torch alone."""
+    monkeypatch.setattr(attention, "_WORTHWHILE", 1)
+    model, inputs = model_and_inputs()
     results = []
     for enabled in (True, False):
         with torch.backends.mkldnn.flags(enabled=enabled):
-            out = model(tokens, features, mask, t, (3, 4))
+            out = model(*inputs)
             out.square().sum().backward()
         results.append([out.detach(), *(p.grad for p in model.parameters() if p.grad is not None)])
         model.zero_grad()

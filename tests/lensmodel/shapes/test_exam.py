@@ -118,3 +118,18 @@ def test_the_command(run, capsys, tmp_path) -> None:
     assert code == 0 and len(out.splitlines()) == 2 and "rubrics" in out
     code, _, said = call("--checkpoint", "nowhere")
     assert code == 2 and "does not exist" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("--checkpoint", "nowhere"), "nowhere does not exist"),
+        (("--guidance", "nan"), "--guidance nan is no finite number"),
+        (("--sheet", "sheet.gif"), "does not name a PNG file"),
+        (("--sheet", "/proc/none/sheet.png"), "cannot be written (No such file or directory)"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_drawn(run, capsys, line, said) -> None:
+    code = run_command(cli, "lensmodel", ["evaluate", "shapes", "--checkpoint", str(run), "-n", "1", *line])
+    out, err = capsys.readouterr()
+    assert code == 2 and out == "" and said in err and len(err.splitlines()) == 1
