@@ -181,7 +181,8 @@ def memory(
     """What training with FSDP2 over `gpus` GPUs holds on each of them; with 1, what a GPU with a whole copy holds.
 
     Weights, gradients, AdamW's two moments (Muon's one) and the EMA are kept in float32 and sharded; one block's
-    weights and gradients are gathered at a time (or, of a whole copy under autocast, all weights are kept in bfloat16, too).
+    weights and gradients are gathered at a time (or, of a whole copy under autocast, all weights are kept in bfloat16,
+    too).
     Activations: with `recompute` the two streams at each block's entry (float32, as the residual stream is) and one
     block's insides; without, every block's insides, which are KEPT. Activations were held against what autograd keeps
     of small models on a CPU, nothing against a GPU. An estimate: the ends of the model are left out, and allocators and
