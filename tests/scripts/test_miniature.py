@@ -109,6 +109,33 @@ def test_the_parts_are_the_ones_that_are_asked_for() -> None:
     assert miniature.numbers(float)(None, None, ("9", "curve=40"))["curve"] == 40
 
 
+def test_the_seed_of_a_run_is_not_that_of_its_exam(tmp_path: Path) -> None:
+    exam = {"n": 1, "guidance": 3.0, "steps": 12, "seed": 0}
+    study = miniature.Study(tmp_path, miniature.PARTS, "miniature", [], 1, exam, 8)
+    for name in ("runs", "exams", "timing"):
+        (tmp_path / name).mkdir()
+    for seed in (0, 1):
+        run = miniature.Run("curve", "dense", seed)
+        about = {"part": "curve", "variant": "dense", "seed": seed, "data": "d", "minutes": 1, "max_steps": 8}
+        (tmp_path / "runs" / f"{run.name}.json").write_text(json.dumps(about))
+        marks = {"tasks": {"colors": 0.5}, "overall": 0.5, "strict": 0.5, "rubrics": 0.5}
+        line = {
+            "checkpoint": "c",
+            "step": 8,
+            "form": "dense",
+            "width": 512,
+            "height": 512,
+            "cpu_seconds": 60.0,
+        }
+        (tmp_path / "exams" / f"{run.name}.jsonl").write_text(
+            json.dumps({**line, **exam, **marks, "seed": 0}) + "\n"
+        )
+    study.tell()
+    found = json.loads((tmp_path / "results.json").read_text())
+    assert [row["seed"] for row in found["exams"]] == [0, 1]
+    assert "| 1.0 | 2 | 0.500" in (tmp_path / "results.md").read_text()
+
+
 @pytest.mark.slow
 def test_a_part_runs_is_killed_goes_on_and_is_not_done_again(tmp_path: Path, tiny_llama: Path) -> None:  # noqa: F811
     out = tmp_path / "out"
