@@ -101,6 +101,8 @@ def s3(server, tars, monkeypatch):
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(locate, "_filesystems", {})
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # another module's server, which the environment named, may be gone
     locate.filesystem("s3://tars")[0].mkdir("tars")
     return put("s3://tars/shards", tars)
 

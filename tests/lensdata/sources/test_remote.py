@@ -53,6 +53,8 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
     locate._filesystems.clear()
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()  # another module's server, which the environment named, may be gone
     filesystem, _ = locate.filesystem("s3://lens")
     if filesystem.exists("lens"):
         filesystem.rm("lens", recursive=True)
