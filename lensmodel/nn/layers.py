@@ -110,8 +110,9 @@ class AbsolutePosition(nn.Module):
     """Ours, off by default: a learned map of sines and cosines of the token's place, relative to the image's
     sides.
 
-    Coordinates run over (-1, 1) on both axes whatever the grid, so an unseen resolution meets no unseen
-    position. RoPE alone tells a token where others are, but not where the image's edges are.
+    Coordinates run over (-1, 1) on both axes whatever the grid: RoPE alone tells a token where others are, but not
+    where the image's edges are. The fast octaves still take values on a grid that never trained which no trained grid
+    has: at such sizes a model with this fails (docs/miniature.md).
     """
 
     octaves = 6
