@@ -86,7 +86,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return f"{self.part}-{self.variant.replace(' ', '-')}-s{self.seed}"
+        return f"{self.part}-{self.variant.replace(',', '').replace(' ', '-')}-s{self.seed}"
 
 
 def numbers(kind: type) -> Callable[..., dict[str, Any]]:
