@@ -1,27 +1,25 @@
-"""What both commands share at the terminal: one-line errors with exit codes, progress, JSON output."""
+"""What the two commands share at the terminal: one-line errors with exit codes, progress, JSON output.
+
+It is no part of the contract: nothing else in `catalog` imports it (a test holds that), so a library call prints
+nothing.
+"""
 
 from __future__ import annotations
 
-import errno
 import json
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from tqdm import tqdm
 
-from catalog.errors import LensError
+from catalog import notices
+from catalog.errors import LensError, one_line
 
-T = TypeVar("T")
 PLAIN_LINE_SECONDS = 10.0
-
-
-def say(text: str) -> None:
-    """Print a line for a person. It goes to stderr, so that stdout stays machine-readable."""
-    tqdm.write(text, file=sys.stderr)
 
 
 def emit_json(value: Any) -> None:
@@ -29,16 +27,19 @@ def emit_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, default=str))
 
 
-class Progress:
-    """A bar on a terminal; elsewhere a plain line every ten seconds and one at the end.
+class _Lines(logging.Handler):
+    """Prints what is said to stderr, so that stdout stays machine-readable, and above a bar if there is one."""
 
-    Use as a context manager: `with Progress(total, "score", "images") as bar: bar.advance(64)`.
-    `total` may be None when it is not known beforehand.
-    """
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(record.getMessage(), file=sys.stderr)
 
-    def __init__(self, total: int | None, label: str, unit: str = "it") -> None:
-        self.total, self.label, self.unit = total, label, unit
-        self.done = 0
+
+class TerminalBar:
+    """A bar on a terminal; elsewhere a plain line every ten seconds and one at the end."""
+
+    def __init__(self, total: int | None, label: str, unit: str) -> None:
+        self._total, self._label, self._unit = total, label, unit
+        self._done = 0
         self._start = self._last = time.monotonic()
         self._bar = (
             tqdm(total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr)
@@ -46,11 +47,8 @@ class Progress:
             else None
         )
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def advance(self, n: int = 1, note: str = "") -> None:
-        self.done += n
+    def update(self, n: int, note: str) -> None:
+        self._done += n
         if self._bar is not None:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
@@ -61,40 +59,28 @@ class Progress:
 
     def _plain(self, note: str = "") -> None:
         seconds = max(time.monotonic() - self._start, 1e-9)
-        of = f"/{self.total}" if self.total is not None else ""
+        of = f"/{self._total}" if self._total is not None else ""
         tail = f", {note}" if note else ""
         print(
-            f"{self.label}: {self.done}{of} {self.unit}, {self.done / seconds:.1f}/s{tail}",
+            f"{self._label}: {self._done}{of} {self._unit}, {self._done / seconds:.1f}/s{tail}",
             file=sys.stderr,
             flush=True,
         )
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self.done or self.total:
+        elif self._done or self._total:
             self._plain()
 
 
-def track(items: Iterable[T], label: str, unit: str = "it", total: int | None = None) -> Iterator[T]:
-    """Yield `items` while showing progress."""
-    if total is None and hasattr(items, "__len__"):
-        total = len(items)  # type: ignore[arg-type]
-    with Progress(total, label, unit) as bar:
-        for item in items:
-            yield item
-            bar.advance()
-
-
-def one_line(error: BaseException) -> str:
-    """The error as a single line without a traceback."""
-    if isinstance(error, click.ClickException):
-        return " ".join(error.format_message().split())
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f" while writing {error.filename}" if error.filename else ""
-        return f"no space left on the disk{where}; free some and run the same command again (finished parts are kept)"
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+def listen() -> None:
+    """Show on the terminal what work tells from now on."""
+    logger = notices.logger
+    if not any(isinstance(handler, _Lines) for handler in logger.handlers):
+        logger.addHandler(_Lines())
+    logger.setLevel(logging.INFO)
+    notices.show_progress(TerminalBar)
 
 
 def run_command(command: click.Command, prog: str, args: list[str] | None = None) -> int:
@@ -102,6 +88,7 @@ def run_command(command: click.Command, prog: str, args: list[str] | None = None
 
     Set LENS_TRACEBACK=1 to let exceptions through (for developers).
     """
+    listen()
     try:
         outcome = command.main(args=args, prog_name=prog, standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
@@ -113,11 +100,13 @@ def run_command(command: click.Command, prog: str, args: list[str] | None = None
     except BrokenPipeError:  # `lensdata query ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except click.ClickException as error:
+        print(f"{prog}: {' '.join(error.format_message().split())}", file=sys.stderr)
+        return error.exit_code
     except Exception as error:
         if os.environ.get("LENS_TRACEBACK"):
             raise
-        code = error.exit_code if isinstance(error, click.ClickException | LensError) else 1
-        known = isinstance(error, click.ClickException | LensError | OSError)
+        known = isinstance(error, LensError | OSError)
         hint = "" if known else f" [{type(error).__name__}; set LENS_TRACEBACK=1 to see where]"
         print(f"{prog}: {one_line(error)}{hint}", file=sys.stderr)
-        return code
+        return error.exit_code if isinstance(error, LensError) else 1

@@ -1,5 +1,9 @@
 """The errors a user can cause or meet. Each carries one line: what is wrong, where, and what to do."""
 
+from __future__ import annotations
+
+import errno
+
 
 class LensError(Exception):
     """The job itself failed (exit code 1): a full disk, a model that will not load, a worker that keeps dying."""
@@ -11,3 +15,12 @@ class BadInput(LensError):
     """Wrong usage or bad input (exit code 2): a missing folder, an unknown preset, a catalog from a newer version."""
 
     exit_code = 2
+
+
+def one_line(error: BaseException) -> str:
+    """The error as a single line without a traceback."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" while writing {error.filename}" if error.filename else ""
+        return f"no space left on the disk{where}; free some and run the same command again (finished parts are kept)"
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
 
-import sql
-from catalog import mixture
+from catalog import metrics, mixture
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
+from catalog.manifest import Manifest, files, load
+from catalog.manifest import rows as tables
+from catalog.store import parts, statements
+from catalog.store.database import Database, Statement
 
-if TYPE_CHECKING:
-    from catalog.manifest import Manifest
-    from catalog.store import Catalog
-
-# What gives a rule its missing results. An image whose source has no text is captioned only from its file's name.
-REMEDIES = dict.fromkeys(
-    ("nsfw", "aesthetic", "watermark", "clarity", "entropy", "luminance", "resolution", "readable"),
-    "`lensdata score`",
-) | {
-    "dedup": "`lensdata dedup`",
-    "caption": "`lensdata caption` (with --from-names where the source has no text)",
-    "bucket": "`lensdata bucket`",
-}
 CAPTION_STYLES = ("dense", "alt")
-
-
-@cache
-def default_thresholds() -> dict[str, float]:
-    """The defaults of sql/views/10_thresholds.sql: name -> value."""
-    with duckdb.connect() as connection:
-        connection.execute(next(text for text in sql.views() if "VIEW thresholds" in text))
-        row = connection.sql(sql.statement("thresholds")).pl()
-    return {name: row[name].item() for name in row.columns}
 
 
 class Selection:
@@ -53,7 +38,7 @@ class Selection:
 
     def __init__(
         self,
-        catalog: Catalog,
+        catalog: Database,
         *,
         where: str | None = None,
         dedup: bool = True,
@@ -61,7 +46,7 @@ class Selection:
         sources: Mapping[str, float] | None = None,
         **thresholds: float | None,
     ) -> None:
-        defaults = default_thresholds()
+        defaults = metrics.thresholds()
         for name, value in thresholds.items():
             if name not in defaults:
                 raise BadInput(f"there is no threshold {name}; there are {', '.join(defaults)}")
@@ -81,7 +66,7 @@ class Selection:
 
     def _known(self, sources: dict[str, float]) -> dict[str, float]:
         """`sources`, having refused kinds that the catalog does not hold."""
-        held = dict(self.catalog.named("source_counts").iter_rows())
+        held = dict(self.catalog.named("select/source_counts").iter_rows())
         unknown = [kind for kind in sources if kind not in held]
         if unknown or not sources:
             there = ", ".join(f"{kind} ({images} images)" for kind, images in held.items())
@@ -98,7 +83,7 @@ class Selection:
     @property
     def query(self) -> str:
         """The SQL that selects, with `$name` parameters."""
-        return sql.statement("select_images").replace("{where}", self.where or "true")
+        return statements.statement("select/images", where=self.where or "true")
 
     def frame(self) -> pl.DataFrame:
         """One row per selected image, in order of image_id, with what a manifest needs."""
@@ -106,39 +91,32 @@ class Selection:
 
     def in_order(self, rows: int) -> Iterator[pl.DataFrame]:
         """What `frame` gives, in the order of a manifest, at most `rows` at a time."""
-        text = sql.statement("select_in_order").replace("{select}", self.query)
+        text = statements.statement("select/in_order", select=self.query)
         return self.catalog.stream(text, rows, **self.parameters, buckets=[bucket.name for bucket in BUCKETS])
 
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
-        return self.catalog.named("funnel_at", **self.parameters)
+        return self.catalog.named("select/funnel", **self.parameters)
 
     def overlaps(self) -> pl.DataFrame:
         """How many images both the rule of the row and that of the column drop; `where` not counted."""
-        return self.catalog.named("overlaps_at", **self.parameters)
+        return self.catalog.named("select/overlaps", **self.parameters)
 
     def unmeasured(self) -> dict[str, int]:
         """Readable images that a rule in use has no result for, and which it therefore drops: rule -> images."""
         rows = self.funnel().filter(pl.col("unmeasured") > 0).select("rule", "unmeasured")
         return dict(rows.iter_rows())
 
-    def mixed_scorers(self) -> dict[str, list[int]]:
-        """Metrics in use whose column mixes scorers: metric -> scorer ids."""
-        used = {name.split("_", 1)[1] for name, value in self.thresholds.items() if value is not None}
-        rows = self.catalog.named("mixed_scorers").iter_rows()
-        return {
-            metric: list(ids) for metric, ids in rows if metric in used and ids is not None and len(ids) > 1
-        }
-
     def manifest(self, name: str | None = None) -> Manifest:
         """Fix the selection as CATALOG/manifests/NAME (default: named by its content).
 
-        Raises BadInput if nothing is selected, if scores of two scorers would be mixed, or if NAME already names
-        another choice.
+        Raises BadInput if nothing is selected, or if NAME already names another choice.
         """
-        from catalog.manifest import create
-
-        return create(self, name)
+        spool = self.catalog.root / "manifests" / f"selected.{os.getpid()}{parts.TEMPORARY}"
+        try:
+            return _fix(self, name, self.catalog.version, spool)
+        finally:
+            spool.unlink(missing_ok=True)
 
     def explain_empty(self) -> str:
         """Why nothing was selected, in one line."""
@@ -150,7 +128,7 @@ class Selection:
             return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            return f"{row['unmeasured']} images have no {row['rule']} result yet; run {REMEDIES[row['rule']]} first"
+            return f"{row['unmeasured']} images have no {row['rule']} result yet; run {remedy(row['rule'])} first"
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
 
 
@@ -160,3 +138,70 @@ def _check_condition(where: str) -> None:
         duckdb.SQLExpression(where)
     except duckdb.Error as error:
         raise BadInput(f"--where {where!r} is not one SQL condition: {str(error).splitlines()[0]}") from None
+
+
+def remedy(rule: str) -> str:
+    """The command that gives a rule its missing results."""
+    return next(known.remedy for known in metrics.rules() if known.name == rule)
+
+
+def _fix(selection: Selection, name: str | None, version: int, spool: Path) -> Manifest:
+    """Write the manifest of a selection. The rows go through the file `spool`: memory never holds them all."""
+    catalog = selection.catalog
+    buckets, sources = Counter[str](), Counter[str]()
+
+    def counted() -> Iterator[pl.DataFrame]:
+        for rows in selection.in_order(tables.ROWS):
+            samples = files.samples(rows, selection.captions)
+            buckets.update(dict(samples.group_by("bucket").len().iter_rows()))
+            sources.update(files.source_counts(samples))
+            yield samples
+
+    tables.write(spool, counted())
+    total = buckets.total()
+    if not total:
+        raise BadInput(f"nothing is selected: {selection.explain_empty()}")
+    weights = mixture.in_force(selection.sources or {}, sources)
+    fingerprint = files.fingerprint_of(tables.batches(spool), weights)
+    name = name or fingerprint[:12]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
+    folder = catalog.root / "manifests" / name
+    record = {
+        "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
+        "parameters": json.dumps(selection.parameters), "samples": total, "virtual": True,
+    }  # fmt: skip
+    if (folder / "manifest.json").is_file():
+        kept = load(folder)
+        if kept.fingerprint != fingerprint:
+            raise BadInput(
+                f"the manifest {name} exists and selects other images or weights; manifests never change: "
+                "take another name, or finish the build that was begun from it with --resume"
+            )
+    else:
+        info = {
+            "format": files.MIXED if weights else files.FORMAT,
+            "name": name,
+            "fingerprint": fingerprint,
+            "virtual": True,
+            "samples": total,
+            "catalog_version": version,
+            "query": selection.query,
+            "parameters": selection.parameters,
+            "captions": list(selection.captions),
+            "unmeasured": selection.unmeasured(),
+            "buckets": files.bucket_rows(buckets),
+            "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
+            **({"mixture": weights} if weights else {}),
+            "shards": [],
+        }
+        files.write(folder, info, tables.batches(spool))
+        kept = load(folder)
+    # Also for one that is there already: a kill may have come between its files and its row.
+    catalog.commit("manifest", f"manifest-{name}", total, [Statement("catalog/manifest_add", record)])
+    return kept
+
+
+def select_rows(selection: Selection) -> pl.DataFrame:
+    """What a selection selects, with each row's bucket name and the style of its caption."""
+    return files.named(selection.frame(), selection.captions)

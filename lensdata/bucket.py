@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+
 import polars as pl
 
-from catalog import parts
+from catalog import Catalog
 from catalog.buckets import assign
-from catalog.store import Catalog
+from lensdata import engine
+from lensdata.stage import Row, Stage, chunks, commit_waiting, pages, run_stage
 
 
-def bucket(catalog: Catalog) -> int:
-    """Assign the images that have no bucket yet and return how many there were.
+def bucket(catalog: Catalog, workers: int | None = None, on: engine.On = "local") -> int:
+    """Assign the images that have no bucket yet; returns how many."""
+    with catalog.job(STAGE.name, resumes=True):
+        commit_waiting(catalog, STAGE)
+        tasks = chunks(catalog, STAGE, pages(catalog, STAGE.pending), {})
+        return run_stage(catalog, STAGE, tasks, None, workers, on)["assigned"]
 
-    `catalog.buckets.assign` states the rule; it is asked once for each distinct size.
-    """
-    with catalog.job("bucket"):
-        pending = catalog.named("bucket_pending")
-        if pending.is_empty():
-            return 0
-        sizes = pending.select("width", "height").unique()
-        found = [assign(width, height) for width, height in sizes.iter_rows()]
-        chosen = sizes.with_columns(
-            base=pl.Series([b.base for b in found], dtype=pl.Int32),
-            aspect=pl.Series([b.aspect for b in found]),
-            bucket_width=pl.Series([b.width for b in found], dtype=pl.Int32),
-            bucket_height=pl.Series([b.height for b in found], dtype=pl.Int32),
-        )
-        frame = pending.join(chosen, on=["width", "height"], how="left", maintain_order="left").select(
-            "image_id", "base", "aspect", width="bucket_width", height="bucket_height"
-        )
-        part = parts.write(catalog.root, "bucket", f"bucket-{catalog.version:08d}", frame)
-        catalog.commit_part("bucket", part, ["bucket_part"])
-    return len(pending)
+
+_assigned = cache(assign)  # images of few sizes are many
+
+
+def _assign(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
+    """Worker: the buckets of one part."""
+    for item in task.items:
+        found = _assigned(item["width"], item["height"])
+        yield {
+            "image_id": item["image_id"], "base": found.base, "aspect": found.aspect, "width": found.width,
+            "height": found.height,
+        }  # fmt: skip
+
+
+def _count(frame: pl.DataFrame) -> dict[str, int]:
+    return {"assigned": len(frame)}
+
+
+STAGE = Stage(
+    name="bucket",
+    work=_assign,
+    schema={
+        "image_id": pl.Int64,
+        "base": pl.Int32,
+        "aspect": pl.String,
+        "width": pl.Int32,
+        "height": pl.Int32,
+    },
+    commit=("bucket/part",),
+    pending="bucket/pending",
+    part_items=65_536,
+    tally=_count,
+    light=True,
+)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Protocol
 
 import polars as pl
 
-from catalog import parts
-from catalog.console import Progress
-from catalog.store import Catalog
+from catalog import Catalog
+from lensdata import engine
+from lensdata.stage import Row, Stage, chunks, commit_waiting, pages, run_stage
 
-PART_IMAGES = 4_096
 SCHEMA = {
     "image_id": pl.Int64, "style": pl.String, "text": pl.String, "model": pl.String, "prompt_hash": pl.String,
     "settings": pl.String, "tokens": pl.Int64, "cost": pl.Float64, "error": pl.String,
@@ -32,17 +31,21 @@ class Caption:
     cost: float | None = None  # US dollars
 
 
-@dataclass(frozen=True)
-class Captioner:
-    """A way to caption: `caption` takes rows of `images` (image_id, uri, byte_offset, byte_length, alt_text, and for
-    its own style brief_text or dense_text) and yields one `Caption` for each, in any order. `model`, `prompt_hash` and
-    `settings` are its identity."""
+class Captioner(Protocol):
+    """A way to caption. `model`, `prompt_hash` and `settings` are its identity; it travels to the workers."""
 
-    style: str
-    model: str
-    caption: Callable[[list[dict[str, Any]]], Iterable[Caption]]
-    prompt_hash: str | None = None
-    settings: str | None = None
+    @property
+    def style(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def prompt_hash(self) -> str | None: ...
+    @property
+    def settings(self) -> str | None: ...
+
+    def __call__(self, rows: list[Row]) -> Iterable[Caption]:
+        """One `Caption` for each of the rows of `images` (image_id, uri, byte_offset, byte_length, alt_text, and for
+        its own style brief_text or dense_text), in any order."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +63,65 @@ class Copied:
         return f"{copied} captions from the sources; {self.without} images without alt text"
 
 
-def from_source(names: bool = False, style: str = "alt") -> Captioner:
+@dataclass(frozen=True)
+class FromSource:
     """The source's own text of a style (alt, brief, dense), as it came with the image; with `names`, the words of the
     file's and its folder's name for the alt text where there is none. The two are different captioners, so asking for
     names later fills what is still missing."""
-    missing = "the source gives no text" if style == "alt" else f"the source gives no {style} text"
 
-    def copy(rows: list[dict[str, Any]]) -> Iterable[Caption]:
+    style: str = "alt"
+    names: bool = False
+    prompt_hash: str | None = None
+    settings: str | None = None
+
+    @property
+    def model(self) -> str:
+        return "source+names" if self.names else "source"
+
+    def __call__(self, rows: list[Row]) -> Iterator[Caption]:
+        missing = f"the source gives no {'' if self.style == 'alt' else f'{self.style} '}text"
         for row in rows:
-            text = row[f"{style}_text"] or (_words_of_name(row["uri"]) if names else None)
+            text = row[f"{self.style}_text"] or (_words_of_name(row["uri"]) if self.names else None)
             reason = f"{missing} ({row['alt_error']})" if row["alt_error"] else missing
             yield Caption(row["image_id"], text, None if text else reason)
 
-    return Captioner(style, "source+names" if names else "source", copy)
 
-
-def copy_all(catalog: Catalog, names: bool = False, retry_failed: bool = False) -> Copied:
+def copy_all(
+    catalog: Catalog, names: bool = False, retry_failed: bool = False, on: engine.On = "local"
+) -> Copied:
     """Caption from the sources: the alt text of every image, and of those that come with one the brief and the dense
     caption, unless the image has a caption of that style from elsewhere."""
-    alt, without = caption(catalog, from_source(names), retry_failed)
-    brief, _ = caption(catalog, from_source(style="brief"), offered=True)
-    dense, _ = caption(catalog, from_source(style="dense"), offered=True)
+    alt, without = caption(catalog, FromSource(names=names), retry_failed, on=on)
+    brief, _ = caption(catalog, FromSource("brief"), offered=True, on=on)
+    dense, _ = caption(catalog, FromSource("dense"), offered=True, on=on)
     return Copied(alt, without, brief, dense)
+
+
+def caption(
+    catalog: Catalog,
+    captioner: Captioner,
+    retry_failed: bool = False,
+    offered: bool = False,
+    workers: int | None = None,
+    on: engine.On = "local",
+) -> tuple[int, int]:
+    """Caption the readable images that lack a caption of this style by this model and prompt; with `offered`, those
+    that lack one by any and whose source gives one.
+
+    Returns (captioned, failed). Each part is committed as it finishes.
+    """
+    identity: Row = {
+        "style": captioner.style,
+        "model": captioner.model,
+        "prompt_hash": captioner.prompt_hash,
+    }
+    with catalog.job(STAGE.name, resumes=True):
+        commit_waiting(catalog, STAGE)
+        pending = pages(catalog, STAGE.pending, **identity, retry=retry_failed, offered=offered)
+        tasks = chunks(catalog, STAGE, pending, {"captioner": captioner})
+        label = f"caption {captioner.style}"
+        tally = run_stage(catalog, STAGE, tasks, None, workers, on, label=label)
+    return tally["captioned"], tally["failed"]
 
 
 def _words_of_name(uri: str) -> str | None:
@@ -91,40 +131,31 @@ def _words_of_name(uri: str) -> str | None:
     return ": ".join(part for part in (folder, name) if part) or None
 
 
-def caption(
-    catalog: Catalog, captioner: Captioner, retry_failed: bool = False, offered: bool = False
-) -> tuple[int, int]:
-    """Caption the readable images that lack a caption of this style by this model and prompt; with `offered`, those
-    that lack one by any and whose source gives one.
-
-    Returns (captioned, failed). Each part is committed as it finishes.
-    """
-    identity = {"style": captioner.style, "model": captioner.model, "prompt_hash": captioner.prompt_hash}
-    done = failed = 0
-    with catalog.job("caption", resumes=True):
-        for part in parts.waiting(catalog.root, "caption"):
-            catalog.commit_part("caption", part, ["caption_part"])
-        pending = catalog.named("caption_pending", **identity, retry=retry_failed, offered=offered)
-        version = catalog.version
-        with Progress(len(pending), f"caption {captioner.style}", "images") as bar:
-            for chunk in pending.iter_slices(PART_IMAGES):
-                rows = [
-                    _row(found, captioner) for found in captioner.caption(list(chunk.iter_rows(named=True)))
-                ]
-                frame = pl.DataFrame(rows, schema=SCHEMA, orient="row").sort("image_id")
-                name = f"caption-{version:08d}-{chunk['image_id'][0]:012d}"
-                catalog.commit_part(
-                    "caption", parts.write(catalog.root, "caption", name, frame), ["caption_part"]
-                )
-                done += frame["text"].count()
-                failed += frame["text"].null_count()
-                bar.advance(len(chunk))
-    return done, failed
+def _caption(task: engine.Task, watch: engine.Watch) -> list[Row]:
+    """Worker: the captions of one part, in order of their images."""
+    captioner: Captioner = task.settings["captioner"]
+    rows = [_row(found, captioner) for found in captioner(task.items)]
+    return sorted(rows, key=lambda row: row["image_id"])
 
 
-def _row(found: Caption, captioner: Captioner) -> dict[str, Any]:
+def _row(found: Caption, captioner: Captioner) -> Row:
     return {
         "image_id": found.image_id, "style": captioner.style, "text": found.text, "model": captioner.model,
         "prompt_hash": captioner.prompt_hash, "settings": captioner.settings, "tokens": found.tokens,
         "cost": found.cost, "error": found.error,
     }  # fmt: skip
+
+
+def _count(frame: pl.DataFrame) -> dict[str, int]:
+    return {"captioned": frame["text"].count(), "failed": frame["text"].null_count()}
+
+
+STAGE = Stage(
+    name="caption",
+    work=_caption,
+    schema=SCHEMA,
+    commit=("caption/part",),
+    pending="caption/pending",
+    tally=_count,
+    light=True,
+)

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from catalog.console import run_command, say
+from catalog.console import run_command
 from catalog.errors import BadInput
+from catalog.notices import say
 from lensdata import cli_ask, cli_shards
 from lensdata.cli_options import (
     FOLDER,
@@ -207,8 +208,8 @@ def caption(root: Path, style: str | None, from_names: bool, retry_failed: bool,
     \b
     Example: lensdata caption; lensdata caption --style brief
     """
+    from lensdata.caption import FromSource, copy_all
     from lensdata.caption import caption as stage
-    from lensdata.caption import copy_all, from_source
 
     if style is None:
         copied = copy_all(existing(root), from_names, retry_failed)
@@ -217,7 +218,7 @@ def caption(root: Path, style: str | None, from_names: bool, retry_failed: bool,
         return
     if from_names and style != "alt":
         raise BadInput(f"--from-names stands in for the alt text; it does not go with --style {style}")
-    done, failed = stage(existing(root), from_source(from_names, style), retry_failed)
+    done, failed = stage(existing(root), FromSource(style, from_names), retry_failed)
     value = {"style": style, "captioned": done, "failed": failed}
     tell(as_json, value, f"{done} captions ({style}); {failed} images without")
 
@@ -272,7 +273,7 @@ def migrate(root: Path) -> None:
     Example: lensdata --catalog old-catalog migrate
     """
     import catalog
-    from catalog.store import DATABASE
+    from catalog.store.database import DATABASE
 
     if not (root / DATABASE).is_file():
         raise BadInput(f"there is no catalog at {root}")

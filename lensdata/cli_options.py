@@ -10,20 +10,11 @@ from typing import Any
 
 import click
 
+from catalog import metrics
 from catalog.console import emit_json
 from catalog.errors import BadInput
 
 FOLDER = click.Path(path_type=Path)
-HELP = {
-    "min_area": "Fewest pixels (width x height).",
-    "max_nsfw": "Highest NSFW probability.",
-    "min_aesthetic": "Lowest aesthetic score, about 1-10.",
-    "max_watermark": "Highest watermark probability.",
-    "min_clarity": "Lowest variance of the Laplacian.",
-    "min_entropy": "Lowest grey-level entropy, bits.",
-    "min_luminance": "Lowest mean brightness, 0-1.",
-    "max_luminance": "Highest mean brightness, 0-1.",
-}
 
 
 class Source(click.ParamType):
@@ -84,26 +75,28 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
     """Add an option for every threshold of a selection, gathered into the argument `selection`.
 
     `source_flag` names the option for kinds of source, for a command whose `--source` is taken. Only what is given
-    on the command line is passed on, so that the defaults keep their one home, sql/views.
+    on the command line is passed on, so that the defaults keep their one home, catalog.metrics.
     """
+
+    helps = _threshold_help()
 
     @functools.wraps(command)
     def gathered(*args: Any, **options: Any) -> Any:
         given = click.get_current_context().get_parameter_source
         chosen = {
             name: options[name]
-            for name in HELP
+            for name in helps
             if given(name) is not click.core.ParameterSource.DEFAULT  # `none` is given, too
         }
         selection = {**chosen, "where": options.pop("where"), "dedup": options.pop("dedup")}
         selection["sources"] = _mixture(options.pop("mixture"))
         selection["captions"] = tuple(options.pop("captions").split(","))
-        return command(*args, selection=selection, **{k: v for k, v in options.items() if k not in HELP})
+        return command(*args, selection=selection, **{k: v for k, v in options.items() if k not in helps})
 
     decorated = gathered
-    for name in reversed(HELP):
+    for name in reversed(helps):
         option = click.option(
-            f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=HELP[name]
+            f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=helps[name]
         )
         decorated = option(decorated)
     decorated = click.option(
@@ -119,6 +112,21 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
     return click.option(
         "--captions", default="dense,alt", show_default=True, help="Caption styles to train on, best first."
     )(decorated)
+
+
+def _threshold_help() -> dict[str, str]:
+    """Every threshold's name and what its option says."""
+    ends = {"min": "Lowest", "max": "Highest"}
+    return {
+        name: f"{ends[name[:3]]} {rule.name}: {rule.metric.unit}.  [default: {_number(value)}]"
+        for rule in metrics.rules()
+        if rule.metric
+        for name, value in rule.limits.items()
+    }
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"
 
 
 def engine_options(gpus: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from catalog.console import emit_json, say
+from catalog.console import emit_json
 from catalog.errors import BadInput
+from catalog.notices import say
 from lensdata.cli_options import (
     FOLDER,
     engine_options,
@@ -83,7 +84,7 @@ def build_shards(
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
     import catalog
-    from catalog.select import REMEDIES
+    from catalog.select import remedy
     from lensdata import shards
 
     if gpus is not None:
@@ -121,7 +122,7 @@ def build_shards(
     )
     for rule, count in made.manifest.info["unmeasured"].items():
         say(
-            f"build-shards: {count} readable images have no {rule} result, so they were left out: {REMEDIES[rule]}"
+            f"build-shards: {count} readable images have no {rule} result, so they were left out: {remedy(rule)}"
         )
     for source, count in made.manifest.info.get("sources", {}).items():
         if not count:
@@ -173,7 +174,7 @@ def verify_shards(folder: Path, as_json: bool) -> int:
 def _show_plan(root: Path, selection: dict[str, Any], gpus: int, batch: str, as_json: bool) -> None:
     import polars as pl
 
-    from catalog.manifest import select_rows
+    from catalog.select import select_rows
     from lensdata.query import show
     from lensdata.shards import batch_plan, parse_sizes, source_plan
 

@@ -8,26 +8,12 @@ from typing import Any
 import click
 import polars as pl
 
+from catalog import metrics
 from catalog.errors import BadInput
 from catalog.select import Selection
 from lensdata.query import show
 
 SWEEP_LIMIT = 1_000
-
-# rule -> (column of its value, its thresholds)
-RULES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "readable": ("status", ()),
-    "resolution": ("area", ("min_area",)),
-    "nsfw": ("nsfw", ("max_nsfw",)),
-    "aesthetic": ("aesthetic", ("min_aesthetic",)),
-    "watermark": ("watermark", ("max_watermark",)),
-    "clarity": ("clarity", ("min_clarity",)),
-    "entropy": ("entropy", ("min_entropy",)),
-    "luminance": ("luminance", ("min_luminance", "max_luminance")),
-    "dedup": ("keeper_id", ()),
-    "caption": ("caption", ()),
-    "bucket": ("base", ()),
-}
 
 
 def sweep_table(selection: Selection, score: str, start: str, stop: str, step: str) -> pl.DataFrame:
@@ -35,11 +21,12 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
 
     Raises BadInput for a score without a threshold or numbers that make no series.
     """
-    names = [name for rule, (_, names) in RULES.items() for name in names if rule == score or name == score]
-    if not names:
-        raise BadInput(
-            f"{score!r} has no threshold to sweep; there are {', '.join(r for r, (_, t) in RULES.items() if t)}"
-        )
+    limits = [(rule, name) for rule in metrics.rules() for name in rule.limits]
+    swept = next(((rule.name, name) for rule, name in limits if score in (rule.name, name)), None)
+    if swept is None:
+        there = ", ".join(dict.fromkeys(rule.name for rule, _ in limits))
+        raise BadInput(f"{score!r} has no threshold to sweep; there are {there}")
+    rule, name = swept
     try:
         first, last, by = float(start), float(stop), float(step)
     except ValueError:
@@ -47,12 +34,10 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
     series = all(map(math.isfinite, (first, last, by))) and by > 0 and first <= last
     if not series or (last - first) / by >= SWEEP_LIMIT:
         raise BadInput(f"--sweep {start} {stop} {step} must run upwards in at most {SWEEP_LIMIT} steps")
-    name = names[0]
-    rule = next(rule for rule, (_, found) in RULES.items() if name in found)
     sign = 1.0 if name.startswith("max") else -1.0
     values = [first + n * by for n in range(int((last - first) / by + 1e-9) + 1)]
     rows = selection.catalog.named(
-        "sweep",
+        "select/sweep",
         **{**selection.parameters, name: None},
         rule=rule,
         sign=sign,
@@ -75,25 +60,25 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
     row = found.row(0, named=True)
     scorers = {
         r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}"
-        for r in selection.catalog.named("scorers").iter_rows(named=True)
+        for r in selection.catalog.named("score/scorers").iter_rows(named=True)
     }
     rules: list[dict[str, Any]] = []
     if selection.sources is not None:
         kinds = ", ".join(selection.sources)
         rules.append({"rule": "source", "value": row["source"], "threshold": kinds,
                       "verdict": "dropped" if outside else "kept", "scorer": None, "reason": None})  # fmt: skip
-    for rule, (column, thresholds) in RULES.items():
-        verdict = row[f"keeps_{rule}"]
+    for rule in metrics.rules():
+        verdict = row[f"keeps_{rule.name}"]
         error = {"readable": row["status_reason"], "dedup": row["dedup_reason"]}.get(
-            rule, row.get(f"{rule}_error")
+            rule.name, row.get(f"{rule.name}_error")
         )
         rules.append(
             {
-                "rule": rule,
-                "value": row[column],
-                "threshold": _limits(selection, thresholds),
+                "rule": rule.name,
+                "value": row[rule.column],
+                "threshold": _limits(selection, tuple(rule.limits)),
                 "verdict": "kept" if verdict else "not measured" if verdict is None else "dropped",
-                "scorer": scorers.get(row.get(f"{rule}_scorer")),
+                "scorer": scorers.get(row.get(f"{rule.name}_scorer")),
                 "reason": error,
             }
         )
@@ -111,9 +96,9 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
 
 def _judged(selection: Selection, image_id: int, parameters: dict[str, Any]) -> pl.DataFrame:
     """The image's row of `judged`, judged with its cluster alone."""
-    peers = selection.catalog.named("cluster_of", image_id=image_id).item().to_list()
+    peers = selection.catalog.named("select/cluster_of", image_id=image_id).item().to_list()
     among = {"image_id": image_id, "peers": peers, "first": min(peers), "last": max(peers)}
-    return selection.catalog.named("judged_image", **parameters, **among)
+    return selection.catalog.named("select/judged_image", **parameters, **among)
 
 
 def print_why(found: dict[str, Any]) -> None:

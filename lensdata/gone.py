@@ -12,9 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import sql
-from catalog import parts
-from catalog.store import Catalog
+from catalog import Catalog
+from catalog.store import parts
 from lensdata.sources import Item, Survey
 from lensdata.sources.item import IMAGE_SUFFIXES
 
@@ -66,7 +65,7 @@ def _rewritten(catalog: Catalog, survey: Survey) -> pl.DataFrame:
         return pl.DataFrame()
     rows = [(uri, *facts) for uri, facts in survey.tars.items()]
     tars = pl.DataFrame(rows, schema=["uri", "file_size", "file_mtime_ns"], orient="row")
-    return catalog.query(sql.statement("ingest_gone"), {}, {"tars": tars})
+    return catalog.query("ingest/gone", {}, {"tars": tars})
 
 
 def _deleted(catalog: Catalog, survey: Survey, seen: Seen) -> pl.DataFrame:
@@ -75,7 +74,7 @@ def _deleted(catalog: Catalog, survey: Survey, seen: Seen) -> pl.DataFrame:
         return pl.DataFrame()
     prefixes = [f"{root.rstrip('/')}/" for root in survey.roots]
     roots = pl.DataFrame({"prefix": prefixes})
-    unseen = catalog.query(sql.statement("ingest_unseen"), {"seen": str(seen.path)}, {"roots": roots})
+    unseen = catalog.query("ingest/unseen", {"seen": str(seen.path)}, {"roots": roots})
     unlisted = set(survey.unlisted)
     gone = [uri for uri in unseen["uri"].unique() if _is_gone(uri, prefixes, unlisted)]
     return unseen.filter(pl.col("uri").is_in(gone))

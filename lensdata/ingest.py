@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-import sql
-from catalog import parts, pixels
-from catalog.console import Progress, say
+from catalog import Catalog, pixels
 from catalog.errors import BadInput
-from catalog.store import Catalog
+from catalog.notices import say
+from catalog.store import parts
 from lensdata import engine
 from lensdata.gone import Seen, find_gone
 from lensdata.sources import DEFAULTS, Columns, Item, Survey, describe, discover, require
 from lensdata.sources.describe import TEXT_COLUMNS
 from lensdata.sources.place import Place
+from lensdata.stage import Row, Stage, run_stage
 
-PART_IMAGES = 512
 LISTING_ROWS = 65_536
 SCHEMA = {
-    "ordinal": pl.Int64, "image_id": pl.Int64, "change": pl.String, "text_changed": pl.Boolean, "sha256": pl.String,
+    "image_id": pl.Int64, "change": pl.String, "text_changed": pl.Boolean, "sha256": pl.String,
     "source": pl.String, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "format": pl.String,
     "width": pl.Int32, "height": pl.Int32, "frames": pl.Int32, "status": pl.String, "status_reason": pl.String,
     "alt_text": pl.String, "brief_text": pl.String, "dense_text": pl.String, "alt_error": pl.String,
@@ -34,13 +33,9 @@ LISTING_SCHEMA = {
     "ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "file_size": pl.Int64,
     "file_mtime_ns": pl.Int64, "was": pl.String, "failed": pl.Boolean,
 }  # fmt: skip
-ADDING = ["ingest_part"]
-UPDATING = [
-    "ingest_forget_scores", "ingest_forget_embeddings", "ingest_forget_clusters", "ingest_forget_captions",
-    "ingest_forget_buckets", "ingest_update",
-]  # fmt: skip
 READABLE = (pixels.OK, pixels.OK_WARNINGS)
 REMOVED = "removed"  # by a takedown
+KNOWN_BY = ("status", "status_reason", "file_size", "file_mtime_ns")
 
 
 @dataclass(frozen=True)
@@ -83,32 +78,25 @@ def ingest(
         )
     found = require(paths, columns)
     survey = Survey()
-    with (
-        catalog.job("ingest", outdates=("score", "caption")),
-        Seen(catalog.root) as seen,
-        Progress(None, "ingest", "images") as bar,
-    ):
-        work = _Work(catalog, found, source, survey, columns, retry, seen)
-        waiting: dict[int, Path | None] = {}
-        following = updated = 0
-        for task, (part, changed) in engine.run(_read_part, work.tasks(), workers, on=on):
-            waiting[task.settings["number"]] = part
-            updated += changed
-            bar.advance(len(task.items))
-            while following in waiting:
-                if ready := waiting.pop(following):
-                    names = UPDATING + ADDING if work.rereads[following] else ADDING
-                    catalog.commit_part("ingest", ready, names, last=work.asked[following])
-                following += 1
-        gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone")
-        added = catalog.named("ingest_last").item() - work.before
+    with catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates), Seen(catalog.root) as seen:
+        work = _Listing(catalog, found, source, survey, columns, retry, seen)
+        slots = {"scorers": catalog.named("score/scorers")["scorer_id"].to_list()}
+        tally = run_stage(
+            catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
+        )
+        gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone", slots)
     for line in survey.lines():
         say(f"ingest: {line}")
+    added, updated = tally["added"], tally["updated"]
     return Ingested(added, updated, work.listed - added - updated, gone)
 
 
-class _Work:
-    """The tasks of one ingest, made while earlier ones run: what a listing finds that must be read."""
+class _Listing:
+    """The tasks of one ingest, made while earlier ones run: what a listing finds that must be read.
+
+    New images get their ids here, in the listing's order: the ids that a killed ingest left free come first, so that
+    whatever order parts are finished in, the ids are those of an undisturbed run.
+    """
 
     def __init__(
         self, catalog: Catalog, paths: list[Place], source: str, survey: Survey, columns: Columns, retry: bool,
@@ -117,23 +105,46 @@ class _Work:
         self.catalog, self.paths, self.source, self.survey = catalog, paths, source, survey
         self.columns, self.retry, self.seen = columns, retry, seen
         self.version: int = catalog.version
-        self.before: int = catalog.named("ingest_last").item()
         self.listed = 0
-        self.rereads: list[bool] = []  # for each task, whether it holds images known before
-        self.asked: list[int] = []  # and the last id of the catalog when it was asked for them
+        self._ids = self._free_ids()
+        self._under_way: dict[str, set[tuple[str, int]]] = {}  # part -> the new images that it will bring
 
     def tasks(self) -> Iterator[engine.Task]:
         """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
+        number = 0
+        settings = {"root": self.catalog.root, "source": self.source}
         for items in self._listings():
-            last: int = self.catalog.named("ingest_last").item()
             todo = self._todo(items)
-            for start in range(0, len(todo), PART_IMAGES):
-                chunk = todo[start : start + PART_IMAGES]
-                number = len(self.rereads)
-                self.rereads.append(any(known for _, known in chunk))
-                self.asked.append(last)
-                settings = {"root": self.catalog.root, "source": self.source, "number": number}
-                yield engine.Task(f"ingest-{self.version:08d}-{number:08d}", chunk, settings)
+            for start in range(0, len(todo), STAGE.part_items):
+                part_id = f"{STAGE.name}-{self.version:08d}-{number:08d}"
+                chunk = [
+                    self._numbered(part_id, item, known)
+                    for item, known in todo[start : start + STAGE.part_items]
+                ]
+                number += 1
+                if chunk := [one for one in chunk if one is not None]:
+                    yield engine.Task(part_id, chunk, settings)
+
+    def committed(self, task: engine.Task) -> None:
+        """Told of every task whose part is in."""
+        self._under_way.pop(task.part_id, None)
+
+    def _numbered(
+        self, part_id: str, item: Item, known: dict[str, Any] | None
+    ) -> tuple[Item, int, dict[str, Any] | None] | None:
+        """The item with its id; None for a new image that a part under way brings already."""
+        if known:
+            return item, known["image_id"], known
+        place = (item.uri, item.offset)
+        if any(place in places for places in self._under_way.values()):
+            return None
+        self._under_way.setdefault(part_id, set()).add(place)
+        return item, next(self._ids), None
+
+    def _free_ids(self) -> Iterator[int]:
+        for first, last in self.catalog.named("ingest/free_ids").iter_rows():
+            yield from range(first, last + 1)
+        yield from count(self.catalog.named("ingest/last").item() + 1)
 
     def _listings(self) -> Iterator[list[Item]]:
         for path in self.paths:
@@ -151,64 +162,55 @@ class _Work:
             ["uri", "byte_offset"], keep="first"
         )
         self.listed += len(listing)  # a table may name a file twice
-        todo = self.catalog.query(sql.statement("ingest_todo"), {"retry": self.retry}, {"listing": listing})
+        todo = self.catalog.query("ingest/todo", {"retry": self.retry}, {"listing": listing})
         return [
             (items[row["ordinal"]], row if row["image_id"] is not None else None)
             for row in todo.iter_rows(named=True)
         ]
 
 
-def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str) -> int:
+def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[str, Any]) -> int:
     if gone.is_empty():
         return 0
     frame = gone.with_columns(
         change=pl.lit("lost"), text_changed=pl.lit(False), status=pl.lit(pixels.MISSING)
     )
     blank = pl.DataFrame(schema={name: kind for name, kind in SCHEMA.items() if name not in frame.columns})
-    frame = pl.concat([frame, blank], how="diagonal")
-    catalog.commit_part("ingest", parts.write(catalog.root, "ingest", part_id, frame), UPDATING)
+    frame = pl.concat([frame, blank], how="diagonal").select(list(SCHEMA))
+    catalog.commit_part(
+        STAGE.name, parts.write(catalog.root, STAGE.name, part_id, frame), STAGE.commit, slots
+    )
     return len(gone)
 
 
 # ---- in a worker
 
 
-def _read_part(task: engine.Task, watch: engine.Watch) -> tuple[Path | None, int]:
-    """Worker: one part of images, from bytes to rows. Returns the part, if anything is to be stored, and how many
-    known images have changed."""
-    rows = []
-    updated = 0
-    for index, (item, known) in enumerate(task.items):
-        row: dict[str, Any] = dict.fromkeys(SCHEMA) | {
-            "ordinal": index, "change": "new", "text_changed": False, "source": task.settings["source"],
+def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
+    """Worker: one part of images, from bytes to rows; none for a known image about which nothing has changed."""
+    for index, (item, image_id, known) in enumerate(task.items):
+        row: Row = dict.fromkeys(SCHEMA) | {
+            "image_id": image_id, "change": "new", "text_changed": False, "source": task.settings["source"],
             "uri": item.uri, "byte_offset": item.offset, "byte_length": item.length or 0, "file_size": item.file_size,
             "file_mtime_ns": item.file_mtime_ns,
         }  # fmt: skip
         if index in task.poison:
-            found: dict[str, Any] = dict(zip(("status", "status_reason"), task.poison[index], strict=True))
+            found: Row = dict(zip(("status", "status_reason"), task.poison[index], strict=True))
         else:
             with watch.item(index):
                 found = describe(item)
         row |= found
         if known:
             _compare(row, known, text_read="alt_error" in found)
-            if row["change"] != "file" or row["text_changed"]:
-                updated += 1
-            elif all(
-                row[name] == known[name] for name in ("status", "status_reason", "file_size", "file_mtime_ns")
-            ):
+            same = row["change"] == "file" and not row["text_changed"]
+            if same and all(row[name] == known[name] for name in KNOWN_BY):
                 continue
-        rows.append(row)
-    if not rows:
-        return None, updated
-    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    return parts.write(task.settings["root"], "ingest", task.part_id, frame), updated
+        yield row
 
 
 def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> None:
     """Set what has changed since the catalog learnt of the image: `bytes`; `back` or `lost`, if the same bytes have
     become readable or unreadable; or `file`, nothing but the file's time or the failure."""
-    row["image_id"] = known["image_id"]
     row["text_changed"] = text_read and any(row[name] != known[name] for name in TEXT_COLUMNS)
     if row["sha256"] is not None and row["sha256"] != known["sha256"]:
         row["change"] = "bytes"
@@ -228,3 +230,24 @@ def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> Non
 def _judged_by_decoding(known: dict[str, Any]) -> bool:
     """Whether a verdict on the same bytes goes deeper than a good header: scoring decodes the pixels."""
     return known["width"] is not None and known["status"] not in (pixels.MISSING, pixels.TOO_LARGE)
+
+
+def _count(frame: pl.DataFrame) -> dict[str, int]:
+    new = frame["change"] == "new"
+    changed = ~new & ((frame["change"] != "file") | frame["text_changed"])
+    return {"added": int(new.sum()), "updated": int(changed.sum())}
+
+
+STAGE = Stage(
+    name="ingest",
+    work=_read,
+    schema=SCHEMA,
+    commit=(
+        "ingest/forget_scores", "ingest/forget_embeddings", "ingest/forget_clusters", "ingest/forget_captions",
+        "ingest/forget_buckets", "ingest/update", "ingest/part",
+    ),
+    part_items=512,
+    tally=_count,
+    resumes=False,
+    outdates=("score", "caption"),
+)  # fmt: skip

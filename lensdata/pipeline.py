@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import catalog
-from catalog.console import say
+from catalog.notices import say
 from lensdata import engine
 from lensdata.bucket import bucket
 from lensdata.caption import copy_all

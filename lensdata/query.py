@@ -7,14 +7,14 @@ import sys
 import click
 import polars as pl
 
-import sql
+from catalog import Catalog
 from catalog.errors import BadInput
-from catalog.store import Catalog
+from catalog.store import statements
 
 
 def list_queries() -> None:
     """Print the named queries."""
-    for name, answers in sql.queries().items():
+    for name, answers in statements.queries().items():
         click.echo(f"{name:16} {answers}")
 
 
@@ -24,12 +24,12 @@ def run_query(catalog: Catalog, text: str, form: str, params: tuple[str, ...]) -
     Raises BadInput for an unknown name, a missing parameter, or SQL that is wrong or would write.
     """
     if text.replace("_", "").replace("-", "").isalnum():
-        if text not in sql.queries():
-            names = ", ".join(sql.queries())
+        if text not in statements.queries():
+            names = ", ".join(statements.queries())
             raise BadInput(
                 f"there is no named query {text}; there are {names} (or give a whole SQL statement)"
             )
-        text = sql.query(text)
+        text = statements.query(text)
     values = {}
     for param in params:
         name, equals, value = param.partition("=")

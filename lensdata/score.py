@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from PIL import AvifImagePlugin
 
-from catalog import locate, parts, pixels
-from catalog.console import Progress
+from catalog import Catalog, metrics, pixels
+from catalog.bytes import locate
+from catalog.bytes.identity import same_bytes
 from catalog.errors import LensError
-from catalog.store import Catalog
 from lensdata import engine, filters, scorers
-from lensdata.identity import same_bytes
 from lensdata.models import Models, Plan
 from lensdata.models.view import SHORT_SIDE
+from lensdata.stage import LEFT, Row, Stage, chunks, commit_waiting, pages, run_stage
 from lensdata.vectors import save_vectors, thumbnail
 
 PART_IMAGES = 128
 CHEAP_PART_IMAGES = 1_024  # without models: some seconds of work, and fewer commits
-PAGE_IDS = 16_384
 MODEL_SIDE = SHORT_SIDE  # larger images are reduced before they wait for their batch: memory stays bounded
-CHEAP = ("clarity", "entropy", "luminance")
-PART_STATEMENTS = [
-    "score_part", "score_part_new", "score_part_status", "score_part_embeddings_retry", "score_part_embeddings",
-]  # fmt: skip
+NOT_FINITE = "the value is not finite"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What `score` did: images looked at, and how many of them could not be read."""
+    """What `score` did: images looked at, how many of them could not be read, and how many are left for the next run
+    because their storage did not answer."""
 
     images: int
     failed: int
+    left: int = 0
 
     def __str__(self) -> str:
         if not self.images:
             return "every image has its scores"
         unread = f"; {self.failed} could not be read (lensdata query failures)" if self.failed else ""
-        return f"{self.images - self.failed} images scored{unread}"
+        later = f"; {self.left} left for the next run: their storage did not answer" if self.left else ""
+        return f"{self.images - self.failed - self.left} images scored{unread}{later}"
 
 
 def score(
@@ -57,61 +58,65 @@ def score(
 ) -> Summary:
     """Compute what is missing.
 
-    `models` is a tier or a file of choices (models/choice.py); what another scorer measured counts as missing.
-    `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed before. Each part
-    is committed as it finishes, so a killed job loses at most the parts under way. Raises LensError if there were
-    images and none of them could be read, as when their disk is not mounted.
+    `models` is a tier or a file of choices (models/choice.py); what another scorer measured counts as missing, and
+    stays beside the new. `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed
+    before. Each part is committed as it finishes, so a killed job loses at most the parts under way. Raises LensError
+    if there were images and none of them could be read, as when their disk is not mounted.
     """
-    failed = 0
     ids, plan = scorers.chosen(models, only)
-    with catalog.job("score", resumes=True):
-        for part in parts.waiting(catalog.root, "score"):
-            _commit(catalog, part)
-        scorer_ids = scorers.register(catalog, ids)
+    with catalog.job(STAGE.name, resumes=True):
+        commit_waiting(catalog, STAGE, _scorers_of)
+        metric_of = {scorer: metric for metric, scorer in scorers.register(catalog, ids).items()}
         model = scorers.embedding_model(ids[scorers.EMBEDDING]) if scorers.EMBEDDING in ids else None
-        wanted = {metric: scorer_ids.get(metric) for metric in scorers.METRICS}
-        pending = partial(_pending, catalog, **wanted, embedding=model, retry=retry_failed)
+        slots = {"scorers": list(metric_of)}
+        pending = partial(pages, catalog, STAGE.pending, slots, embedding=model, retry=retry_failed)
         total, first_id = 0, -1
         for rows in pending():
             total, first_id = total + len(rows), first_id if total else rows["image_id"][0]
-        settings = {"root": catalog.root, "scorers": wanted, "embedding": model, "plan": plan}
         size = PART_IMAGES if plan.ids else min(max(total // 16, PART_IMAGES), CHEAP_PART_IMAGES)
-        with Progress(total, "score", "images") as bar:
-            tasks = _tasks(pending(), size, settings, catalog.version)
-            for task, (part, unreadable) in engine.run(_score_part, tasks, workers, on=on):
-                _commit(catalog, part)
-                failed += unreadable
-                bar.advance(len(task.items))
-    if failed and failed == total:
-        first = catalog.named("failures_first", image_id=first_id).row(0, named=True)
-        raise LensError(
-            f"none of {failed} images could be read (image {first['image_id']}: {first['status_reason']}); "
-            "if their disk was not there, mount it and run `lensdata score --retry-failed`"
+        stage = replace(STAGE, schema=part_schema(metric_of), part_items=size)
+        measured = tuple(metrics.by_name(metric) for metric in metric_of.values())
+        settings = {"scorers": metric_of, "metrics": measured, "embedding": model, "plan": plan}
+        tasks = chunks(catalog, stage, pending(), settings)
+        tally = run_stage(catalog, stage, tasks, total, workers, on, _scorers_of)
+        scorers.settle(catalog)
+    failed, left = tally["failed"], tally[LEFT]
+    if total and failed + left == total:
+        raise LensError(_none_read(catalog, total, first_id, failed))
+    return Summary(total, failed, left)
+
+
+def _none_read(catalog: Catalog, total: int, first_id: int, failed: int) -> str:
+    if not failed:
+        return (
+            f"none of {total} images could be read: their storage does not answer; run the same command again"
         )
-    return Summary(total, failed)
+    first = catalog.named("score/first_failure", image_id=first_id).row(0, named=True)
+    return (
+        f"none of {total} images could be read (image {first['image_id']}: {first['status_reason']}); "
+        "if their disk was not there, mount it and run `lensdata score --retry-failed`"
+    )
 
 
-def _commit(catalog: Catalog, part: Any) -> None:
-    catalog.commit_part("score", part, PART_STATEMENTS, part_id=part.stem)
+def _scorers_of(part: Path) -> Mapping[str, Any]:
+    """The scorers whose columns a part has."""
+    names = pq.read_schema(part).names
+    return {
+        "scorers": [int(name.removeprefix("value_")) for name in names if name.startswith("value_")],
+    }
 
 
-def _pending(catalog: Catalog, **wanted: Any) -> Iterator[pl.DataFrame]:
-    """What lacks a score, in order of the ids, range by range of them: memory does not grow with the catalog."""
-    last: int = catalog.named("ingest_last").item()
-    for after in range(0, last, PAGE_IDS):
-        rows = catalog.named("score_pending", **wanted, after=after, until=after + PAGE_IDS)
-        if len(rows):
-            yield rows
-
-
-def _tasks(
-    pending: Iterator[pl.DataFrame], size: int, settings: dict[str, Any], version: int
-) -> Iterator[engine.Task]:
-    """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
-    for rows in pending:
-        for chunk in rows.iter_slices(size):
-            name = f"score-{version:08d}-{chunk['image_id'][0]:012d}"
-            yield engine.Task(name, list(chunk.iter_rows(named=True)), settings)
+def part_schema(scorer_ids: Mapping[int, str]) -> dict[str, Any]:
+    """Columns of a part: see sql/statements/score/part.sql."""
+    columns = {
+        name: kind
+        for scorer in scorer_ids
+        for name, kind in ((f"value_{scorer}", pl.Float32), (f"error_{scorer}", pl.String))
+    }
+    return {
+        "image_id": pl.Int64, "status": pl.String, "status_reason": pl.String, "phash": pl.UInt64, **columns,
+        "embedding_model": pl.String, "embedding_row": pl.Int32, "embedding_error": pl.String,
+    }  # fmt: skip
 
 
 # ---- in a worker
@@ -129,65 +134,107 @@ def _one_thread() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def _score_part(task: engine.Task, watch: engine.Watch) -> Any:
-    """Worker: one part of images, from bytes to a part file and its matrix of embeddings."""
-    settings = task.settings
-    wanted = {metric for metric, scorer in settings["scorers"].items() if scorer is not None}
-    plan: Plan = settings["plan"]
-    models = _models(plan) if plan.ids else None
+def _score(task: engine.Task, watch: engine.Watch) -> list[Row]:
+    """Worker: one part of images, from bytes to rows and a matrix of embeddings."""
     _one_thread()
-    rows: list[dict[str, Any]] = []
-    vectors: list[tuple[np.ndarray, np.ndarray]] = []  # each with its thumbnail
-    batch: list[tuple[dict[str, Any], np.ndarray]] = []
+    part = _Part(task)
     for index, item in enumerate(task.items):
-        row: dict[str, Any] = {"image_id": item["image_id"], "embedding_model": settings["embedding"]}
-        rows.append(row)
+        row, wanted = part.begin(item)
         if index in task.poison:
-            _all_failed(row, *task.poison[index], wanted)
+            part.fail(row, wanted, *task.poison[index])
             continue
         with watch.item(index):
-            rgb = _measure(item, row, wanted, plan.side)
-        if rgb is not None and models is not None:
-            batch.append((row, rgb))
-        if len(batch) == plan.batch:
-            _run_models(models, batch, vectors, wanted)
-            batch = []
-    if batch:
-        _run_models(models, batch, vectors, wanted)
-    for row in rows:
-        for metric in wanted:
-            row[f"{metric}_scorer"] = settings["scorers"][metric]
-    if vectors:
-        save_vectors(settings["root"] / "embeddings" / settings["embedding"], task.part_id, vectors)
-    frame = pl.DataFrame(rows, schema=part_schema(), orient="row")
-    part = parts.write(settings["root"], "score", task.part_id, frame)
-    return part, frame["status"].is_in(pixels.FAILURES).sum()
+            rgb = part.measure(item, row, wanted)
+        if rgb is not None:
+            part.gather(row, wanted, rgb)
+    return part.end()
 
 
-def _measure(item: dict[str, Any], row: dict[str, Any], wanted: set[str], side: int) -> np.ndarray | None:
-    """Decode once, take the cheap metrics, and return what the models need (RGB, its short side at least `side`
-    where the picture's own is), or None if unreadable."""
-    try:
-        data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
-    except locate.Unreadable as error:
-        _all_failed(row, error.status, str(error), wanted)
-        return None
-    if not same_bytes(data, item["uri"], item["sha256"], item["file_size"], item["file_mtime_ns"]):
-        _all_failed(
-            row, pixels.MISSING, "the file has changed since it was ingested; ingest it again", wanted
-        )
-        return None
-    decoded = pixels.decode(data, side=max(filters.WORKING_SIDE, side))
-    if decoded.rgb is None:
-        _all_failed(row, decoded.status, decoded.reason or "", wanted)
-        return None
-    row["status"], row["status_reason"] = decoded.status, decoded.reason
-    values = filters.cheap(decoded.rgb)
-    row["phash"] = values["phash"]
-    for metric in CHEAP:
-        if metric in wanted:
-            _set(row, metric, values[metric])
-    return _reduced(decoded.rgb, max(MODEL_SIDE, side))
+class _Part:
+    """The rows of one part under way. Images that want the same of the models wait for each other in a batch."""
+
+    def __init__(self, task: engine.Task) -> None:
+        settings = task.settings
+        self.metric_of: dict[int, str] = settings["scorers"]
+        self.formulas = {metric.name: metric for metric in settings["metrics"] if not metric.learned}
+        self.embedding: str | None = settings["embedding"]
+        self.plan: Plan = settings["plan"]
+        self.folder, self.part_id = settings["root"] / "embeddings", task.part_id
+        self.rows: list[Row] = []
+        self.vectors: list[tuple[np.ndarray, np.ndarray]] = []  # each with its thumbnail
+        self.batches: dict[frozenset[str], list[tuple[Row, dict[str, int], np.ndarray]]] = {}
+
+    def begin(self, item: Row) -> tuple[Row, dict[str, int]]:
+        """The image's row, and what it lacks: metric -> scorer id (0: the embedding)."""
+        wanted = {self.metric_of[scorer] if scorer else scorers.EMBEDDING: scorer for scorer in item["wants"]}
+        model = self.embedding if scorers.EMBEDDING in wanted else None
+        row: Row = {"image_id": item["image_id"], "embedding_model": model}
+        self.rows.append(row)
+        return row, wanted
+
+    def measure(self, item: Row, row: Row, wanted: dict[str, int]) -> np.ndarray | None:
+        """Decode once, take the formulas' metrics, and return what the models need (RGB, its short side at least the
+        plan's where the picture's own is), or None if there is nothing for them."""
+        try:
+            data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
+        except locate.Unreadable as error:
+            if error.passing:
+                self.rows.remove(row)
+            else:
+                self.fail(row, wanted, error.status, str(error))
+            return None
+        if not same_bytes(data, item["uri"], item["sha256"], item["file_size"], item["file_mtime_ns"]):
+            changed = "the file has changed since it was ingested; ingest it again"
+            self.fail(row, wanted, pixels.MISSING, changed)
+            return None
+        decoded = pixels.decode(data, side=max(filters.WORKING_SIDE, self.plan.side))
+        if decoded.rgb is None:
+            self.fail(row, wanted, decoded.status, decoded.reason or "")
+            return None
+        row["status"], row["status_reason"] = decoded.status, decoded.reason
+        picture = filters.Picture(decoded.rgb)
+        row["phash"] = filters.perceptual_hash(picture)
+        for name in wanted.keys() & self.formulas.keys():
+            _set(row, wanted[name], filters.measure(self.formulas[name], picture))
+        if wanted.keys() <= self.formulas.keys():
+            return None
+        return _reduced(decoded.rgb, max(MODEL_SIDE, self.plan.side))
+
+    def gather(self, row: Row, wanted: dict[str, int], rgb: np.ndarray) -> None:
+        """Let a picture wait for the models, and run them when a batch is full."""
+        kind = frozenset(wanted.keys() - self.formulas.keys())
+        batch = self.batches.setdefault(kind, [])
+        batch.append((row, wanted, rgb))
+        if len(batch) == self.plan.batch:
+            self._run_models(kind)
+
+    def end(self) -> list[Row]:
+        for kind in list(self.batches):
+            self._run_models(kind)
+        if self.vectors and self.embedding:
+            save_vectors(self.folder / self.embedding, self.part_id, self.vectors)
+        return self.rows
+
+    def fail(self, row: Row, wanted: dict[str, int], status: str, reason: str) -> None:
+        row["status"], row["status_reason"] = status, reason
+        for scorer in filter(None, wanted.values()):
+            row[f"error_{scorer}"] = f"{status}: {reason}"
+        if row["embedding_model"]:
+            row["embedding_row"], row["embedding_error"] = -1, f"{status}: {reason}"
+
+    def _run_models(self, kind: frozenset[str]) -> None:
+        batch = self.batches.pop(kind)
+        found = _models(self.plan).run([rgb for *_, rgb in batch], set(kind))
+        for n, (row, wanted, rgb) in enumerate(batch):
+            for name in kind - {scorers.EMBEDDING}:
+                _set(row, wanted[name], float(found[name][n]))
+            if scorers.EMBEDDING in kind:
+                vector = found[scorers.EMBEDDING][n]
+                if np.isfinite(vector).all():
+                    row["embedding_row"] = len(self.vectors)
+                    self.vectors.append((vector, thumbnail(rgb)))
+                else:
+                    row["embedding_row"], row["embedding_error"] = -1, NOT_FINITE
 
 
 def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
@@ -199,56 +246,30 @@ def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _run_models(
-    models: Any,
-    batch: list[tuple[dict[str, Any], np.ndarray]],
-    vectors: list[tuple[np.ndarray, np.ndarray]],
-    wanted: set[str],
-) -> None:
-    found = models.run([rgb for _, rgb in batch])
-    for n, (row, rgb) in enumerate(batch):
-        for metric in wanted - set(CHEAP):
-            _set(row, metric, float(found[metric][n]))
-        if scorers.EMBEDDING in found:
-            vector = found[scorers.EMBEDDING][n]
-            if np.isfinite(vector).all():
-                row["embedding_row"] = len(vectors)
-                vectors.append((vector, thumbnail(rgb)))
-            else:
-                row["embedding_row"], row["embedding_error"] = (
-                    -1,
-                    "the model returned a value that is not finite",
-                )
-
-
-def _set(row: dict[str, Any], metric: str, value: float) -> None:
+def _set(row: Row, scorer: int, value: float) -> None:
+    """Store a value, or why there is none: NaN never enters."""
     if math.isfinite(value):
-        row[metric], row[f"{metric}_state"] = value, "scored"
+        row[f"value_{scorer}"] = value
     else:
-        row[f"{metric}_state"], row[f"{metric}_error"] = "failed", "the value is not finite"
+        row[f"error_{scorer}"] = NOT_FINITE
 
 
-def _all_failed(row: dict[str, Any], status: str, reason: str, wanted: set[str]) -> None:
-    row["status"], row["status_reason"] = status, reason
-    for metric in wanted:
-        row[f"{metric}_state"], row[f"{metric}_error"] = "failed", f"{status}: {reason}"
-    if row["embedding_model"]:
-        row["embedding_row"], row["embedding_error"] = -1, f"{status}: {reason}"
+def _count(frame: pl.DataFrame) -> dict[str, int]:
+    return {"failed": int(frame["status"].is_in(pixels.FAILURES).sum())}
 
 
-def part_schema() -> dict[str, Any]:
-    """Columns of a part: see sql/statements/score_part.sql."""
-    schema: dict[str, Any] = {
-        "image_id": pl.Int64,
-        "status": pl.String,
-        "status_reason": pl.String,
-        "phash": pl.UInt64,
-    }
-    for metric in scorers.METRICS:
-        schema |= {
-            metric: pl.Float32,
-            f"{metric}_state": pl.String,
-            f"{metric}_error": pl.String,
-            f"{metric}_scorer": pl.Int32,
-        }
-    return schema | {"embedding_model": pl.String, "embedding_row": pl.Int32, "embedding_error": pl.String}
+STAGE = Stage(
+    name="score",
+    work=_score,
+    schema={},  # of the scorers of a job
+    commit=(
+        "score/part",
+        "score/part_new",
+        "score/part_status",
+        "score/part_vectors_retry",
+        "score/part_vectors",
+    ),
+    pending="score/pending",
+    part_items=PART_IMAGES,
+    tally=_count,
+)

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catalog import parts
+from catalog.store import parts
 
 THUMBNAIL_SIDE = 32
 

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput, LensError
-from catalog.parts import fsync_folder
+from catalog.store.parts import fsync_folder
 from lensmodel.optim import ADAMW, moments_of
 from lensmodel.parallel import shard_like
 from lensmodel.runlog import finite

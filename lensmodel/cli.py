@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from catalog.console import emit_json, run_command, say
+from catalog.console import emit_json, run_command
 from catalog.errors import BadInput
+from catalog.notices import say
 from lensmodel import cli_evaluate, cli_merge, cli_plan
 
 # Threads of OpenMP that spin while they wait make training 15 times slower once anything else wants a core.

@@ -12,7 +12,7 @@ import click
 
 from catalog.console import emit_json
 from catalog.errors import BadInput
-from catalog.parts import write_bytes
+from catalog.store.parts import write_bytes
 
 
 @click.group()

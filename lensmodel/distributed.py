@@ -12,8 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from catalog.console import one_line
-from catalog.errors import BadInput, LensError
+from catalog.errors import BadInput, LensError, one_line
 from lensmodel.signals import held_back
 
 WAIT = timedelta(days=7)  # encoding the captions of millions of images takes one rank hours

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalog.console import Progress
 from catalog.errors import BadInput
-from catalog.parts import write_bytes
+from catalog.notices import Progress
+from catalog.store.parts import write_bytes
 
 if TYPE_CHECKING:
     import torch

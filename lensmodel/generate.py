@@ -17,8 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from catalog.buckets import BY_NAME
-from catalog.console import Progress
 from catalog.errors import BadInput, LensError
+from catalog.notices import Progress
 from lensmodel import build, checkpoint, distributed, draw, origin, text
 from lensmodel.features import CachedEncoder
 from lensmodel.runfolder import cannot_write

@@ -21,9 +21,8 @@ import torch
 from PIL.PngImagePlugin import PngInfo
 
 from catalog.buckets import BY_NAME
-from catalog.console import one_line
-from catalog.errors import BadInput
-from catalog.parts import write_bytes
+from catalog.errors import BadInput, one_line
+from catalog.store.parts import write_bytes
 from lensmodel import draw
 
 if TYPE_CHECKING:

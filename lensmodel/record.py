@@ -8,10 +8,10 @@ import uuid
 from pathlib import Path
 
 import catalog
-from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest
-from catalog.store import DATABASE
+from catalog.notices import say
+from catalog.store.database import DATABASE, Statement
 from lensmodel.settings import Settings, plain
 
 
@@ -32,7 +32,7 @@ def record_run(root: Path, manifest: Manifest, settings: Settings, out: Path) ->
         "out": str(out.absolute()),
     }
     try:
-        catalog.open(root).commit("run", f"run-{run_id}", 1, [("run_add", row)])
+        catalog.open(root).commit("run", f"run-{run_id}", 1, [Statement("catalog/run_add", row)])
     except LensError as error:
         say(f"warning: this run is not recorded in {root}: {error}")
         return None

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from catalog.buckets import BY_NAME
-from catalog.console import say
 from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest
+from catalog.notices import say
 from lensmodel import build, preview, text
 from lensmodel.data.loader import BadSamples, Captions, Pictures
 from lensmodel.data.plan import DataPlan, held_out, identities, spread

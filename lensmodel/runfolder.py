@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 from catalog.errors import BadInput
-from catalog.parts import TEMPORARY
+from catalog.store.parts import TEMPORARY
 from lensmodel import checkpoint
 
 LOGS = ("log.jsonl", "bad_samples.jsonl", "samples")

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.console import say
 from catalog.errors import LensError
+from catalog.notices import say
 from lensmodel.trackers import Trackers
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from catalog.console import say
+from catalog.notices import say
 
 
 class Saver:

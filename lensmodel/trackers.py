@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.console import say
 from catalog.errors import BadInput
+from catalog.notices import say
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest
+from catalog.notices import say
 from lensmodel import build, checkpoint, distributed, events, measure, origin, presets, resume
 from lensmodel.cost import Shape
 from lensmodel.data.loader import LoadedBatch, Loader

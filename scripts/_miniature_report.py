@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from catalog.parts import write_bytes
+from catalog.store.parts import write_bytes
 
 Row = dict[str, Any]
 Point = tuple[float, float, float, float]  # x, mean, least, most

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from catalog import console
 from tests.helpers import GOOD, fill, set_scores
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -19,6 +20,13 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _listening() -> None:
+    """Lines and progress are shown as by a command, so that tests can read them from stderr."""
+    console.listen()
+
 
 
 @pytest.fixture
@@ -49,20 +57,20 @@ def command(tmp_path: Path):
 def make_catalog(root: Path, images: Path):
     """A catalog of `images` with good scores, captions, buckets, and every image its own keeper."""
     import catalog
-    from catalog import parts
+    from catalog.store import parts
     from lensdata.bucket import bucket
-    from lensdata.caption import caption, from_source
+    from lensdata.caption import FromSource, caption
     from lensdata.ingest import ingest
 
     opened = catalog.open(root)
     ingest(opened, [images], workers=1)
     set_scores(opened, **GOOD)
-    caption(opened, from_source())
+    caption(opened, FromSource())
     bucket(opened)
     rows = opened.sql(
         "SELECT image_id, image_id AS keeper_id, 1.0::FLOAT AS similarity, NULL::VARCHAR AS reason FROM images"
     )
-    opened.commit_part("dedup", parts.write(opened.root, "dedup", "dedup-test", rows), ["dedup_part"])
+    opened.commit_part("dedup", parts.write(opened.root, "dedup", "dedup-test", rows), ["dedup/part"])
     return opened
 
 

@@ -53,20 +53,33 @@ def make_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
 
 
 def set_scores(catalog, **values: float) -> None:
-    """Give every image of a catalog the same scores, through the statement that scoring uses."""
-    from catalog import parts
-    from lensdata import score
-
+    """Give every image of a catalog the same scores, through the statements that scoring uses."""
     ids = catalog.sql("SELECT image_id FROM images")["image_id"].to_list()
-    rows = []
-    for image_id in ids:
+    commit_scores(catalog, dict.fromkeys(ids, values))
+
+
+def commit_scores(
+    catalog, rows: dict[int, dict[str, float | str | None]], scorer: str = "test"
+) -> dict[str, int]:
+    """Commit one part of scores, image id -> metric -> value (a text: why it failed), as measured by a scorer of that
+    name; returns metric -> scorer id."""
+    from catalog.store import parts
+    from lensdata import score, scorers
+    from lensdata.models import ScorerId
+
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    ids = scorers.register(catalog, {name: ScorerId(name, scorer, "1", "none", "test") for name in names})
+    made = []
+    for image_id, values in rows.items():
         row: dict[str, object] = {"image_id": image_id, "status": "ok"}
-        for metric, value in values.items():
-            row |= {metric: value, f"{metric}_state": "scored", f"{metric}_scorer": 1}
-        rows.append(row)
-    frame = pl.DataFrame(rows, schema=score.part_schema(), orient="row")
+        for name, value in values.items():
+            row[f"{'error' if isinstance(value, str) else 'value'}_{ids[name]}"] = value
+        made.append(row)
+    schema = score.part_schema({number: name for name, number in ids.items()})
+    frame = pl.DataFrame(made, schema=schema, orient="row")
     part = parts.write(catalog.root, "score", f"score-test-{catalog.version}", frame)
-    catalog.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
+    catalog.commit_part("score", part, score.STAGE.commit, {"scorers": list(ids.values())})
+    return ids
 
 
 GOOD = {"nsfw": 0.1, "aesthetic": 5.0, "watermark": 0.1, "clarity": 500.0, "entropy": 6.0, "luminance": 0.5}

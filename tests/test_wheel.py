@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECK = """
 import catalog, catalog.taxonomy, sql, lensdata, lensmodel, sys, tempfile
 assert all(sys.prefix in m.__file__ for m in (catalog, sql, lensdata, lensmodel)), sql.__file__
-assert sql.migrations() and sql.views() and sql.queries()
+assert statements.migrations() and statements.views() and statements.queries()
 assert len(catalog.taxonomy.load().categories) == 10
 opened = catalog.open(tempfile.mkdtemp() + "/c")
 assert opened.sql("FROM funnel").height == 11

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from catalog.console import say
+from catalog.notices import say
 from lensdata import engine
 from lensdata.dedup import near, state
 from lensdata.dedup.cells import place

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from catalog.errors import LensError
-from catalog.parts import TEMPORARY
+from catalog.store.parts import TEMPORARY
 from lensdata.dedup.rows import Rows, scales
 from lensdata.vectors import THUMBNAIL_SIDE, Damaged, load_vectors
 

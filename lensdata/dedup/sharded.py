@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from catalog.console import Progress
-from catalog.parts import TEMPORARY
+from catalog.notices import Progress
+from catalog.store.parts import TEMPORARY
 from lensdata import engine
 from lensdata.dedup.cells import divide
 from lensdata.dedup.gather import Gathered, Thumbnails, opened

@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from catalog import parts
-from catalog.console import say
+from catalog import Catalog, metrics
 from catalog.errors import BadInput, LensError
-from catalog.store import Catalog
+from catalog.notices import say
+from catalog.store import parts
+from catalog.store.database import Statement
 from lensdata import engine, score, scorers
 from lensdata.dedup import gather
 from lensdata.dedup.compare import compare
 
 RULES = "3"  # part of the digest: raise it when the same rows would now be clustered otherwise
-MEASURED = ["clarity", "entropy", "luminance"]
 # Two pictures that share all of this and their thumbnail have the same pixels: a variance, an entropy and a mean
-# over every pixel, as fp32, do not coincide by chance.
-PIXELS = ["width", "height", "phash", *MEASURED, *(f"{metric}_scorer" for metric in MEASURED)]
+# over every pixel, as fp32, do not coincide by chance. With them go all formulas of the registry that were scored.
+PIXELS = ["width", "height", "phash"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def dedup(
         raise BadInput(f"--threshold is a cosine between 0 and 1, not {threshold}")
     model = scorers.embedding_model(scorers.chosen(tier, (scorers.EMBEDDING,))[0][scorers.EMBEDDING])
     folder = catalog.root / "embeddings" / model
-    bad = gather.damaged(folder, catalog.named("dedup_vectors", model=model))
+    bad = gather.damaged(folder, catalog.named("dedup/vectors", model=model))
     for again in (True, False):
         _forget(catalog, model, bad)
-        if catalog.named("dedup_missing", model=model).item():
+        if catalog.named("dedup/missing", model=model).item():
             score.score(catalog, tier, only=(scorers.EMBEDDING,), workers=workers, on=on)
         try:
             with catalog.job("dedup"):
@@ -77,7 +77,7 @@ def dedup(
 def _renew(
     catalog: Catalog, model: str, threshold: float, workers: int | None, on: engine.On
 ) -> Summary | None:
-    rows = catalog.named("dedup_rows", model=model)
+    rows = catalog.named("dedup/rows", model=model)
     if rows.is_empty():
         raise BadInput("there is no readable image; run `lensdata ingest` first")
     rows = rows.with_columns(mark=rows.hash_rows(seed=0))
@@ -88,7 +88,7 @@ def _renew(
     frame, summary = _cluster(catalog, rows, model, key, threshold, workers, on)
     name = f"dedup-{catalog.version:08d}-{model}-{threshold:g}-{digest}"
     part = parts.write(catalog.root, "dedup", name, frame)
-    catalog.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    catalog.commit_part("dedup", part, ["dedup/clear", "dedup/part"])
     return summary
 
 
@@ -97,7 +97,9 @@ def _forget(catalog: Catalog, model: str, bad: dict[str, str]) -> None:
     if bad:
         with catalog.job("dedup"):
             name = f"forget-{catalog.version:08d}-{model}"
-            catalog.commit("forget", name, len(bad), [("dedup_forget", {"model": model, "parts": list(bad)})])
+            catalog.commit(
+                "forget", name, len(bad), [Statement("dedup/forget", {"model": model, "parts": list(bad)})]
+            )
         say(f"dedup: {next(iter(bad.values()))} ({len(bad)} damaged); computing these embeddings again")
 
 
@@ -110,7 +112,7 @@ def _digest(rows: pl.DataFrame, key: str) -> str:
 
 def _last_digest(catalog: Catalog) -> str | None:
     """Of the clusters as they stand; None if there are none, or some were removed since."""
-    last = catalog.named("dedup_last")
+    last = catalog.named("dedup/last")
     if last.is_empty():
         return None
     images, committed = last["images"][0], last["rows"][0]
@@ -157,13 +159,15 @@ def _exact(rows: pl.DataFrame, folder: Path) -> np.ndarray:
     """int64 [N]: the best-ranked row with the same bytes, or the same pixels, as each row."""
     by_bytes = _first(rows.select("sha256"))
     distinct = np.flatnonzero(by_bytes == np.arange(len(rows)))
+    scored = [name for name in metrics.names(learned=False) if rows[name].count()]
+    alike_by = [*PIXELS, *scored, *(f"{name}_scorer" for name in scored)]
     measured = (
-        rows[distinct].select("part", "row", *PIXELS).with_columns(pl.Series("rank", distinct)).drop_nulls()
+        rows[distinct].select("part", "row", *alike_by).with_columns(pl.Series("rank", distinct)).drop_nulls()
     )
-    alike = measured.filter(pl.struct(PIXELS).is_duplicated())
+    alike = measured.filter(pl.struct(alike_by).is_duplicated())
     result = np.arange(len(rows))
     if len(alike):
-        keys = alike.select(PIXELS).with_columns(pl.Series("thumbnail", gather.fingerprints(folder, alike)))
+        keys = alike.select(alike_by).with_columns(pl.Series("thumbnail", gather.fingerprints(folder, alike)))
         at = alike["rank"].to_numpy()
         result[at] = at[_first(keys)]
     return result[by_bytes]

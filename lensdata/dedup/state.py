@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from catalog import parts
+from catalog.store import parts
 from lensdata.dedup.leaders import Pairs
 from lensdata.dedup.tree import Cells, Tree
 

@@ -18,10 +18,11 @@ from typing import Any
 from catalog.errors import BadInput
 from lensdata.engine.local import Machine
 from lensdata.engine.pool import Site, drive
-from lensdata.engine.task import Stage, Task, Watch
+from lensdata.engine.task import Task, Watch, Work, unguarded
 
-__all__ = ["ITEM_SECONDS", "On", "Ray", "Stage", "Task", "Watch", "run"]
+__all__ = ["HERE", "ITEM_SECONDS", "On", "Ray", "Task", "Watch", "Work", "run"]
 
+HERE = "here"  # this process, one task after the other, without a guard over items
 ITEM_SECONDS = 30.0  # one image may take this long before it is given up as `timeout`
 
 
@@ -34,32 +35,37 @@ class Ray:
     gpus: float = 0.0
 
 
-On = str | Ray  # "local", "ray" (the same as Ray()), or a Ray with settings
+On = str | Ray  # "local", "ray" (the same as Ray()), a Ray with settings, or HERE
 
 
 def run(
-    stage: Stage,
+    work: Work,
     tasks: Iterable[Task],
     workers: int | None = None,
     item_seconds: float = ITEM_SECONDS,
     on: On = "local",
 ) -> Iterator[tuple[Task, Any]]:
-    """Run `stage(task, watch)` for every task in `workers` processes and yield (task, result) as they finish, in any
+    """Run `work(task, watch)` for every task in `workers` processes and yield (task, result) as they finish, in any
     order.
 
     `workers` defaults to one a core of this machine, or of the cluster, whose changing size is followed. Tasks are
-    pulled as workers get free, so `tasks` may be endless. On a cluster the stage must be importable on every node.
+    pulled as workers get free, so `tasks` may be endless. On a cluster the work must be importable on every node.
 
     Raises LensError when a task fails by itself, not by one of its items, or keeps losing its worker; BadInput if
     there is no such cluster, or Ray is not installed.
     """
     site: Site
+    if on == HERE:
+        watch = unguarded()
+        for task in tasks:
+            yield task, work(task, watch)
+        return
     if on == "local":
-        site = Machine(stage, workers or os.cpu_count() or 1, item_seconds)
+        site = Machine(work, workers or os.cpu_count() or 1, item_seconds)
     elif on == "ray" or isinstance(on, Ray):
         from lensdata.engine.ray import Cluster
 
-        site = Cluster(stage, on if isinstance(on, Ray) else Ray(), workers, item_seconds)
+        site = Cluster(work, on if isinstance(on, Ray) else Ray(), workers, item_seconds)
     else:
         raise BadInput(f"there is no engine {on!r}; choose local or ray")
     yield from drive(site, iter(tasks))

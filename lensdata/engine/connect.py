@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from catalog.console import one_line, say
-from catalog.errors import BadInput, LensError
+from catalog.errors import BadInput, LensError, one_line
+from catalog.notices import say
 
 SOURCE = Path(__file__).resolve().parents[2]
 ANSWER_SECONDS = 10.0

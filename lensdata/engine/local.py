@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from catalog.errors import LensError
-from lensdata.engine.task import Died, Stage, Task, Watch
+from lensdata.engine.task import Died, Task, Watch, Work
 
 
 class Process:
@@ -20,13 +20,13 @@ class Process:
 
     started = True
 
-    def __init__(self, stage: Stage, item_seconds: float) -> None:
+    def __init__(self, work: Work, item_seconds: float) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.current = context.RawValue("q", -1)
         self.task: Task | None = None
         self.process = context.Process(
-            target=_work, args=(stage, theirs, self.current, item_seconds), daemon=True
+            target=_work, args=(work, theirs, self.current, item_seconds), daemon=True
         )
         with _one_thread():
             self.process.start()
@@ -55,14 +55,14 @@ class Process:
 class Machine:
     """This machine as a place of `workers` processes."""
 
-    def __init__(self, stage: Stage, workers: int, item_seconds: float) -> None:
-        self.stage, self.workers, self.item_seconds = stage, workers, item_seconds
+    def __init__(self, work: Work, workers: int, item_seconds: float) -> None:
+        self.work, self.workers, self.item_seconds = work, workers, item_seconds
 
     def size(self) -> int:
         return self.workers
 
     def hire(self) -> Process:
-        return Process(self.stage, self.item_seconds)
+        return Process(self.work, self.item_seconds)
 
     def wait(self, workers: Sequence[Process]) -> list[Process]:
         ready = wait([worker.pipe for worker in workers])
@@ -85,7 +85,7 @@ def _one_thread() -> Iterator[None]:
         del os.environ["OMP_NUM_THREADS"]
 
 
-def _work(stage: Stage, pipe: Connection, current: Any, item_seconds: float) -> None:
+def _work(work: Work, pipe: Connection, current: Any, item_seconds: float) -> None:
     """A worker's life: tasks in, results out, until the pipe or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills even inside a decoder's C code
@@ -97,7 +97,7 @@ def _work(stage: Stage, pipe: Connection, current: Any, item_seconds: float) -> 
         except (EOFError, OSError):
             return
         try:
-            outcome = (True, stage(task, watch))
+            outcome = (True, work(task, watch))
         except LensError as error:
             outcome = (False, error)
         except OSError as error:

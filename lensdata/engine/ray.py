@@ -13,11 +13,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from catalog.console import say
 from catalog.errors import BadInput, LensError
+from catalog.notices import say
 from lensdata.engine import connect
 from lensdata.engine.local import Process
-from lensdata.engine.task import ATTEMPTS, Died, Stage, Task
+from lensdata.engine.task import ATTEMPTS, Died, Task, Work
 
 if TYPE_CHECKING:
     from lensdata.engine import Ray
@@ -29,10 +29,10 @@ LOST = -signal.SIGKILL  # the exit code of a worker whose actor or node is gone:
 class Host:
     """The actor: lives on a node of the cluster and keeps a worker process there."""
 
-    def __init__(self, stage: Stage, item_seconds: float, gpus: float) -> None:
+    def __init__(self, work: Work, item_seconds: float, gpus: float) -> None:
         if not gpus:  # Ray would show it all of them, and every worker would take the same
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        self.stage, self.item_seconds = stage, item_seconds
+        self.work, self.item_seconds = work, item_seconds
         self.process: Process | None = None
 
     def hello(self) -> tuple[str, dict[str, str]]:
@@ -42,7 +42,7 @@ class Host:
     def do(self, task: Task) -> tuple[bool, Any] | Died:
         """What the process below makes of a task, or how it died."""
         if self.process is None:
-            self.process = Process(self.stage, self.item_seconds)
+            self.process = Process(self.work, self.item_seconds)
         self.process.give(task)
         try:
             return self.process.take()
@@ -59,7 +59,7 @@ class Hired:
         self.cluster = cluster
         self.task: Task | None = None
         self.started = False
-        self.actor = cluster.host.remote(cluster.stage, cluster.item_seconds, cluster.gpus)
+        self.actor = cluster.host.remote(cluster.work, cluster.item_seconds, cluster.gpus)
         self.ref = self.actor.hello.remote()
 
     def give(self, task: Task) -> None:
@@ -92,9 +92,9 @@ class Hired:
 class Cluster:
     """A Ray cluster as a place of workers: `workers` of them, or as many as it has CPUs (or shares of GPUs)."""
 
-    def __init__(self, stage: Stage, settings: Ray, workers: int | None, item_seconds: float) -> None:
+    def __init__(self, work: Work, settings: Ray, workers: int | None, item_seconds: float) -> None:
         self.ray = connect.connect(settings.address, workers)
-        self.stage, self.item_seconds = stage, item_seconds
+        self.work, self.item_seconds = work, item_seconds
         self.workers, self.gpus = workers, settings.gpus
         self.host = self.ray.remote(num_cpus=1, num_gpus=settings.gpus, max_restarts=0)(Host)
         self.ours = connect.installed()

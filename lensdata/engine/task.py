@@ -16,7 +16,7 @@ ATTEMPTS = 3
 
 @dataclass
 class Task:
-    """One part of a stage's work. `poison` maps items (by index) that must not be touched again to the reason."""
+    """One part of a job's work. `poison` maps items (by index) that must not be touched again to the reason."""
 
     part_id: str
     items: list[Any]
@@ -46,7 +46,18 @@ class Watch:
             self._current.value = -1
 
 
-Stage = Callable[[Task, Watch], Any]
+Work = Callable[[Task, Watch], Any]
+
+
+class _Nowhere:
+    """Where a watch that nobody looks at notes its item."""
+
+    value = -1
+
+
+def unguarded() -> Watch:
+    """A watch without a time limit, for work in the process that asked for it."""
+    return Watch(_Nowhere(), 0)
 
 
 class Died(Exception):

@@ -8,11 +8,16 @@ decode give nearly the same values (clarity to about 2 %, entropy to 0.1 bit).
 from lensdata.filters.metrics import (
     PREPROCESSING,
     WORKING_SIDE,
+    Picture,
     cheap,
     clarity,
     entropy,
     luminance,
+    measure,
     perceptual_hash,
 )
 
-__all__ = ["PREPROCESSING", "WORKING_SIDE", "cheap", "clarity", "entropy", "luminance", "perceptual_hash"]
+__all__ = [
+    "PREPROCESSING", "WORKING_SIDE", "Picture", "cheap", "clarity", "entropy", "luminance", "measure",
+    "perceptual_hash",
+]  # fmt: skip

@@ -1,12 +1,18 @@
-"""Clarity, entropy, luminance and a perceptual hash of an image; `cheap` gives all four in one pass."""
+"""Clarity, entropy, luminance and a perceptual hash of an image; a `Picture` lets them share what they look at."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, cached_property
+from importlib import import_module
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from catalog.errors import LensError
+from catalog.metrics import METRICS, Metric
 
 # The short side, in pixels, at which sharpness is judged. 384 is the side of the smallest square the area
 # filter keeps (384^2), so no kept square is judged below this scale; it also covers the inputs of most
@@ -19,73 +25,32 @@ PREPROCESSING = (
 _HASH_SIDE, _HASH_BITS_SIDE = 32, 8
 
 
-def clarity(rgb: np.ndarray) -> float:
+class Picture:
+    """Pixels, uint8 [H, W, 3], with what several filters look at: the picture reduced by a power of two (`small`) and
+    that in grey (`grey`, uint8 [h, w]), each made once. Raises ValueError for other arrays."""
+
+    def __init__(self, rgb: np.ndarray) -> None:
+        self.rgb = _checked(rgb)
+
+    @cached_property
+    def small(self) -> np.ndarray:
+        return _reduced(self.rgb)
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        return cv2.cvtColor(self.small, cv2.COLOR_RGB2GRAY)
+
+
+Pixels = np.ndarray | Picture  # what every filter takes
+
+
+def clarity(rgb: Pixels) -> float:
     """Variance of the Laplacian of the grey image at short side WORKING_SIDE: >= 0, higher is sharper.
 
     `rgb` is uint8 [H, W, 3]. Larger images are reduced, smaller ones taken as they are (enlarging blurs). The
     Laplacian is the 4-neighbour one with mirrored borders. Raises ValueError for other arrays.
     """
-    return _clarity(_grey(_reduced(rgb)))
-
-
-def entropy(rgb: np.ndarray) -> float:
-    """Shannon entropy in bits, 0..8, of the 256-bin histogram of the grey image. `rgb` is uint8 [H, W, 3]."""
-    return _entropy(_grey(_reduced(rgb)))
-
-
-def luminance(rgb: np.ndarray) -> float:
-    """Mean of max(R, G, B) / 255, the V of HSV, in 0..1. `rgb` is uint8 [H, W, 3]."""
-    return _luminance(_reduced(rgb))
-
-
-def perceptual_hash(rgb: np.ndarray) -> int:
-    """A 64-bit DCT hash: near-identical pictures differ in few bits. `rgb` is uint8 [H, W, 3].
-
-    The 8x8 lowest frequencies of the 32x32 grey image, each against the median of all but the mean, most
-    significant bit first (pHash, Zauner 2010). Coefficients are rounded: a flat image has no noise bits.
-    """
-    return _perceptual_hash(_grey(_reduced(rgb)))
-
-
-def cheap(rgb: np.ndarray) -> dict[str, Any]:
-    """`clarity`, `entropy`, `luminance` (floats) and `phash` (int), equal to the single functions' values."""
-    small = _reduced(rgb)
-    grey = _grey(small)
-    return {
-        "clarity": _clarity(grey),
-        "entropy": _entropy(grey),
-        "luminance": _luminance(small),
-        "phash": _perceptual_hash(grey),
-    }
-
-
-def _reduced(rgb: np.ndarray) -> np.ndarray:
-    """Box-averaged by the largest 2^k with the short side still >= WORKING_SIDE; odd last rows are cut."""
-    if (
-        not isinstance(rgb, np.ndarray)
-        or rgb.dtype != np.uint8
-        or rgb.ndim != 3
-        or rgb.shape[2] != 3
-        or not rgb.size
-    ):
-        what = f"{rgb.dtype} {list(rgb.shape)}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise ValueError(f"a filter takes a non-empty uint8 array [H, W, 3], not {what}")
-    rgb = np.ascontiguousarray(rgb)
-    height, width = rgb.shape[:2]
-    factor = 1
-    while min(height, width) // (2 * factor) >= WORKING_SIDE:
-        factor *= 2
-    if factor == 1:
-        return rgb
-    height, width = height // factor, width // factor
-    return cv2.resize(rgb[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _grey(rgb: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-
-
-def _clarity(grey: np.ndarray) -> float:
+    grey = _picture(rgb).grey
     height, width = grey.shape
     short = min(height, width)
     if short > WORKING_SIDE:
@@ -99,20 +64,75 @@ def _clarity(grey: np.ndarray) -> float:
     return float(deviation[0, 0]) ** 2
 
 
-def _entropy(grey: np.ndarray) -> float:
-    counts = cv2.calcHist([grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
+def entropy(rgb: Pixels) -> float:
+    """Shannon entropy in bits, 0..8, of the 256-bin histogram of the grey image. `rgb` is uint8 [H, W, 3]."""
+    counts = cv2.calcHist([_picture(rgb).grey], [0], None, [256], [0, 256]).ravel().astype(np.float64)
     shares = counts[counts > 0] / counts.sum()
     return min(max(0.0, -float((shares * np.log2(shares)).sum())), 8.0)
 
 
-def _luminance(rgb: np.ndarray) -> float:
-    red, green, blue = cv2.split(rgb)
+def luminance(rgb: Pixels) -> float:
+    """Mean of max(R, G, B) / 255, the V of HSV, in 0..1. `rgb` is uint8 [H, W, 3]."""
+    red, green, blue = cv2.split(_picture(rgb).small)
     value = cv2.max(cv2.max(red, green), blue)
     return cv2.sumElems(value)[0] / (255 * value.size)  # exact up to one division, so white is 1 and no more
 
 
-def _perceptual_hash(grey: np.ndarray) -> int:
+def perceptual_hash(rgb: Pixels) -> int:
+    """A 64-bit DCT hash: near-identical pictures differ in few bits. `rgb` is uint8 [H, W, 3].
+
+    The 8x8 lowest frequencies of the 32x32 grey image, each against the median of all but the mean, most
+    significant bit first (pHash, Zauner 2010). Coefficients are rounded: a flat image has no noise bits.
+    """
+    grey = _picture(rgb).grey
     small = cv2.resize(grey, (_HASH_SIDE, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     lowest = np.rint(cv2.dct(small)[:_HASH_BITS_SIDE, :_HASH_BITS_SIDE]).ravel()
     bits = lowest > np.median(lowest[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def measure(metric: Metric, picture: Picture) -> float:
+    """The raw value of a metric of the registry that is a formula."""
+    return float(_function(metric.measure)(picture))
+
+
+def cheap(rgb: Pixels) -> dict[str, Any]:
+    """Every metric of the registry that is a formula, and `phash` (int), in one pass over the pixels."""
+    picture = _picture(rgb)
+    values = {metric.name: measure(metric, picture) for metric in METRICS if not metric.learned}
+    return {**values, "phash": perceptual_hash(picture)}
+
+
+@cache
+def _function(path: str) -> Callable[[Picture], float]:
+    """What "module:name" names. Raises LensError."""
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[[Picture], float] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise LensError(f"the registry of metrics names {path}, which cannot be imported: {error}") from None
+    return found
+
+
+def _picture(rgb: Pixels) -> Picture:
+    return rgb if isinstance(rgb, Picture) else Picture(rgb)
+
+
+def _checked(rgb: np.ndarray) -> np.ndarray:
+    array = isinstance(rgb, np.ndarray)
+    if not array or rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        what = f"{rgb.dtype} {list(rgb.shape)}" if array else type(rgb).__name__
+        raise ValueError(f"a filter takes a non-empty uint8 array [H, W, 3], not {what}")
+    return np.ascontiguousarray(rgb)
+
+
+def _reduced(rgb: np.ndarray) -> np.ndarray:
+    """Box-averaged by the largest 2^k with the short side still >= WORKING_SIDE; odd last rows are cut."""
+    height, width = rgb.shape[:2]
+    factor = 1
+    while min(height, width) // (2 * factor) >= WORKING_SIDE:
+        factor *= 2
+    if factor == 1:
+        return rgb
+    height, width = height // factor, width // factor
+    return cv2.resize(rgb[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)

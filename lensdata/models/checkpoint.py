@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.request import urlopen
 
-from catalog.console import one_line, say
-from catalog.errors import BadInput, LensError
-from catalog.parts import write_bytes
+from catalog.errors import BadInput, LensError, one_line
+from catalog.notices import say
+from catalog.store.parts import write_bytes
 from lensdata.models.choice import Choice
 
 MOST_HEAD_BYTES = 64 << 20

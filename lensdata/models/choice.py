@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalog import locate
-from catalog.console import one_line
-from catalog.errors import BadInput
+from catalog.bytes import locate
+from catalog.errors import BadInput, one_line
 
-METRICS = ("nsfw", "aesthetic", "watermark", "embedding")
 LIGHT, PAPER = "light", "paper"
 MOST_BATCH = 128  # the images of a part: more never come together
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -60,6 +58,7 @@ PAPER_MODELS = {
     "watermark": Choice("prithivMLmods/Watermark-Detection-SigLIP2", "main"),
     "embedding": Choice("timm/vit_large_patch14_clip_224.openai", "18d0535469bb561bf468d76c1d73aa35156c922b"),
 }
+METRICS = tuple(PAPER_MODELS)
 
 
 def choices(models: str) -> dict[str, Choice]:

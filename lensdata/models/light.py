@@ -6,6 +6,7 @@ own ids and are never compared with those of the paper's models. docs/light-mode
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,37 +66,39 @@ class LightModels:
             self._heads = heads.load_heads()
             self._backbone = efficientnet.Backbone("cuda" if torch.cuda.is_available() else "cpu")
 
-    def run(self, rgb: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """N uint8 [H, W, 3] images of any sizes -> one array for each wanted metric, in the images' order.
+    def run(self, rgb: list[np.ndarray], only: Collection[str] = METRICS) -> dict[str, np.ndarray]:
+        """N uint8 [H, W, 3] images of any sizes -> one array for each wanted metric (of `only`), in their order.
 
         nsfw float32 [N] in [0, 1]; aesthetic float32 [N], 1 to 10, higher is better; watermark float32 [N] in
         [0, 1]; embedding float32 [N, EMBEDDING_DIM], rows of length 1. An image whose output is not finite
         has NaN there (the embedding a row of it): the caller records it as failed, and no NaN is stored.
         Raises ValueError for an array that is not a non-empty uint8 [H, W, 3].
         """
-        self.load()
+        wanted = self.wanted & set(only)
+        if wanted:
+            self.load()
         for image in rgb:
             efficientnet.check(image)
-        batches = [self._batch(rgb[start : start + BATCH]) for start in range(0, len(rgb), BATCH)]
+        batches = [self._batch(rgb[start : start + BATCH], wanted) for start in range(0, len(rgb), BATCH)]
         empty = {"embedding": np.empty((0, EMBEDDING_DIM), np.float32)}
         return {
             metric: np.concatenate([batch[metric] for batch in batches])
             if batches
             else empty.get(metric, np.empty(0, np.float32))
             for metric in METRICS
-            if metric in self.wanted
+            if metric in wanted
         }
 
-    def _batch(self, rgb: list[np.ndarray]) -> dict[str, np.ndarray]:
+    def _batch(self, rgb: list[np.ndarray], wanted: frozenset[str]) -> dict[str, np.ndarray]:
         out = {}
-        if self._nsfw is not None:
+        if self._nsfw is not None and "nsfw" in wanted:
             out["nsfw"] = self._nsfw(rgb)
-        if self._backbone is not None:
+        if self._backbone is not None and wanted - {"nsfw"}:
             features = self._backbone(rgb)
-            if "aesthetic" in self.wanted:
+            if "aesthetic" in wanted:
                 out["aesthetic"] = np.clip(self._heads["aesthetic"](features), 1, 10)
-            if "watermark" in self.wanted:
+            if "watermark" in wanted:
                 out["watermark"] = 1 / (1 + np.exp(-np.clip(self._heads["watermark"](features), -30, 30)))
-            if "embedding" in self.wanted:
+            if "embedding" in wanted:
                 out["embedding"] = embedding.embed(rgb, features[:, -efficientnet.POOLED_DIM :])
         return {metric: np.where(np.isfinite(value), value, np.nan) for metric, value in out.items()}

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from catalog.console import one_line
-from catalog.errors import BadInput, LensError
+from catalog.errors import BadInput, LensError, one_line
 from lensdata.models.checkpoint import Checkpoint, find
 from lensdata.models.choice import PAPER, PAPER_MODELS, Choice
 from lensdata.models.clip import ClipEmbedding

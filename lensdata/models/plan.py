@@ -51,15 +51,17 @@ class Models:
         self._found = plan.others
         self._others: list[PaperModel] | None = None
 
-    def run(self, rgb: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """N uint8 [H, W, 3] images -> by metric float32 [N], and [N, dim] of the embedding; NaN if not finite."""
+    def run(self, rgb: list[np.ndarray], wanted: set[str]) -> dict[str, np.ndarray]:
+        """N uint8 [H, W, 3] images -> by metric of `wanted` float32 [N], and [N, dim] of the embedding; NaN if not
+        finite."""
         if self._others is None:
             if self._found:
                 import torch
 
                 torch.set_num_threads(1)  # processes are the parallelism here
             self._others = [PaperModel(found) for found in self._found]
-        values = self._light.run(rgb)
+        values = self._light.run(rgb, wanted)
         for found, model in zip(self._found, self._others, strict=True):
-            values[found.identity.metric] = model.run(rgb)
+            if found.identity.metric in wanted:
+                values[found.identity.metric] = model.run(rgb)
         return values

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.console import one_line
-from catalog.errors import BadInput
+from catalog.errors import BadInput, one_line
 
 if TYPE_CHECKING:
     import torch

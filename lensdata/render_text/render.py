@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from catalog.console import track
 from catalog.errors import BadInput, LensError
+from catalog.notices import track
 from lensdata.render_text import backgrounds as grounds
 from lensdata.render_text.corpus import SCRIPTS
 from lensdata.render_text.draw import draw

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from catalog import parts
+from catalog import Catalog
 from catalog.errors import BadInput
 from catalog.select import Selection
-from catalog.store import Catalog
+from catalog.store import parts
 from lensdata.report import score_sections, sections
 from lensdata.report.facts import Facts, gather
 from lensdata.report.html import Html, escape, join, tag

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lensdata.report.metrics import Metric
+from catalog.metrics import Metric
 
 BINS = 48
 DECADES = 8  # of a logarithmic axis at most; smaller values are counted in its first bin
@@ -34,7 +34,7 @@ class Axis:
 
 def axis(metric: Metric, lowest: float, highest: float, thresholds: Sequence[float]) -> Axis:
     """An axis over the metric's range, else the values (positive ones if logarithmic), and the thresholds."""
-    if metric.name == "resolution":
+    if metric.name == "area":
         return _area([lowest, highest, *thresholds])
     if metric.log:
         return _decades([lowest, highest, *(value for value in thresholds if value > 0)])

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import sql
+from catalog import Catalog, metrics
+from catalog.metrics import Metric
 from catalog.select import Selection
-from catalog.store import Catalog
+from catalog.store import statements
 from lensdata.report.axes import BINS, Axis, axis, linear
-from lensdata.report.metrics import METRICS, Metric
 
 Row = dict[str, Any]
 
@@ -80,15 +80,15 @@ def gather(catalog: Catalog, selection: Selection, thumbs: int) -> Facts:
     """Ask the catalog. `thumbs` images are chosen on either side of each threshold."""
 
     def rows(name: str, **params: Any) -> list[Row]:
-        return catalog.named(f"report_{name}", **params).to_dicts()
+        return catalog.named(f"report/{name}", **params).to_dicts()
 
-    measured = [_measured(catalog, selection, metric, thumbs) for metric in METRICS]
+    measured = [_measured(catalog, selection, metric, thumbs) for metric in (metrics.AREA, *metrics.METRICS)]
     clusters: dict[int, list[Row]] = {}
     for row in rows("clusters", clusters=CLUSTERS, shown=CLUSTER_MEMBERS):
         clusters.setdefault(row["cluster_id"], []).append(row)
     captions = [_style(catalog, row) for row in rows("captions")]
-    settings = catalog.named("dedup_settings")
-    bucketed = sql.statement("report_buckets").replace("{selected}", selection.query)
+    settings = catalog.named("dedup/settings")
+    bucketed = statements.statement("report/buckets", selected=selection.query)
     shown = {row["image_id"] for row in _shown(measured, clusters, captions)} if thumbs else set()
     images = rows("images", ids=sorted(shown), letters=TOOLTIP_LETTERS) if shown else []
     return Facts(
@@ -120,10 +120,12 @@ def _shown(measured: list[Measured], clusters: dict[int, list[Row]], captions: l
 
 def _measured(catalog: Catalog, selection: Selection, metric: Metric, thumbs: int) -> Measured:
     def rows(name: str, **params: Any) -> list[Row]:
-        text = sql.statement(f"report_{name}").replace("{values}", sql.statement("report_values"))
+        text = statements.statement(f"report/{name}").replace(
+            "{values}", statements.statement("report/values")
+        )
         return catalog.sql(text, metric=metric.name, **params).to_dicts()
 
-    least, most = (selection.thresholds.get(f"{end}_{metric.rule}") for end in ("min", "max"))
+    least, most = (selection.thresholds.get(f"{end}_{metric.name}") for end in ("min", "max"))
     thresholds = [(value, is_max) for value, is_max in ((least, False), (most, True)) if value is not None]
     states = rows("states", min=least, max=most)[0]
     errors = rows("errors", shown=REASONS) if states["failed"] else []
@@ -140,7 +142,7 @@ def _measured(catalog: Catalog, selection: Selection, metric: Metric, thumbs: in
     for value, is_max in thresholds:
         near = rows("sheet", threshold=value, is_max=is_max, shown=thumbs) if thumbs else None
         sheets.append(Sheet(value, is_max, near))
-    scorers = rows("scorers") if metric.name != "resolution" else []
+    scorers = rows("scorers") if metric is not metrics.AREA else []
     return Measured(metric, states, scorers, errors, drawn, bins, sheets)
 
 
@@ -149,8 +151,8 @@ def _style(catalog: Catalog, summary: Row) -> Style:
         return Style(summary, None, {}, [])
     style = summary["style"]
     width = max(-(-(summary["nearly_all"] + 1) // BINS), 1)
-    found = catalog.named("report_caption_words", style=style, bins=BINS, width=width).iter_rows()
-    examples = catalog.named("report_caption_examples", style=style, letters=EXAMPLE_LETTERS, shown=EXAMPLES)
+    found = catalog.named("report/caption_words", style=style, bins=BINS, width=width).iter_rows()
+    examples = catalog.named("report/caption_examples", style=style, letters=EXAMPLE_LETTERS, shown=EXAMPLES)
     ticks = linear([0, width * BINS]).ticks
     drawn = Axis(0, width * BINS, False, tuple(tick for tick in ticks if tick[0] <= width * BINS))
     return Style(summary, drawn, {number: (count, 0) for number, count in found}, examples.to_dicts())

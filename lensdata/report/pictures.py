@@ -10,9 +10,10 @@ from typing import Any
 
 import cv2
 
-from catalog import locate, pixels
-from catalog.console import Progress
+from catalog import pixels
+from catalog.bytes import locate
 from catalog.errors import LensError
+from catalog.notices import Progress
 from lensdata import engine
 
 SIDE = 128  # pixels, the longer side

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from functools import partial
 
+from catalog.metrics import AREA, Metric
 from lensdata.report.charts import histogram
 from lensdata.report.facts import Measured, Sheet
 from lensdata.report.html import Html, join, tag
-from lensdata.report.metrics import Metric
 from lensdata.report.sections import Pictures, p, sheet
 
 LIGHT = "light tier: a small stand-in for the model the paper names, so read the values with care"
@@ -28,7 +30,7 @@ def score(found: Measured, shown: Pictures) -> Iterator[Html]:
         yield from _scorers(found)
     if found.axis is None:
         waiting = states["scored"] + states["failed"] + states["missing"]
-        command = "lensdata ingest" if metric.name == "resolution" or not waiting else "lensdata score"
+        command = "lensdata ingest" if metric.name == "area" or not waiting else "lensdata score"
         yield p("No image has a value: run ", tag("code", command), ".")
         return
     lines = [(sheet.threshold, _line(metric, sheet)) for sheet in found.sheets]
@@ -39,17 +41,17 @@ def score(found: Measured, shown: Pictures) -> Iterator[Html]:
     for near in found.sheets:
         if near.rows is None:
             continue
-        value = metric.show(near.threshold)
+        value = _value(metric, near.threshold)
         where = ("above", "at or below") if near.is_max else ("below", "at or above")
         for kept, word in ((False, where[0]), (True, where[1])):
             rows = [row for row in near.rows if row["kept"] is kept]
             title = f"{'Kept' if kept else 'Dropped'}: nearest {word} {value}"
-            yield sheet(rows, title, metric.show, shown)
+            yield sheet(rows, title, partial(_value, metric), shown)
 
 
 def _counts(found: Measured) -> str:
     states = found.states
-    if found.metric.name == "resolution":
+    if found.metric.name == "area":
         text = f"{states['scored']:,} images of known size, {states['failed']:,} of unknown"
     else:
         text = f"{states['scored']:,} scored, {states['failed']:,} failed, {states['missing']:,} missing"
@@ -83,9 +85,17 @@ def _below_axis(found: Measured) -> str:
     text = found.metric.unit + (", logarithmic" if found.metric.log else "")
     axis, lowest = found.axis, found.states["lowest"]
     if axis is not None and axis.log and lowest < axis.edge(0) * (1 - 1e-9):
-        text += f"; the first bar also counts smaller values, down to {found.metric.show(lowest)}"
+        text += f"; the first bar also counts smaller values, down to {_value(found.metric, lowest)}"
     return text
 
 
 def _line(metric: Metric, near: Sheet) -> str:
-    return f"{'at most' if near.is_max else 'at least'} {metric.show(near.threshold)}"
+    return f"{'at most' if near.is_max else 'at least'} {_value(metric, near.threshold)}"
+
+
+def _value(metric: Metric, value: float) -> str:
+    """A value as a reader expects it; an area by the side of its square."""
+    if metric is not AREA:
+        return f"{value:.4g}"
+    side = math.isqrt(int(value))
+    return f"{side}²" if side * side == value else f"{int(value):,}"

@@ -16,11 +16,11 @@ from typing import Any
 
 import polars as pl
 
-from catalog import manifest, parts
-from catalog.console import Progress
+from catalog import Catalog, manifest
 from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest
-from catalog.store import Catalog
+from catalog.notices import Progress
+from catalog.store import parts
 from lensdata import engine
 from lensdata.shards.writer import INDEX, extension, write_shard
 
@@ -251,7 +251,7 @@ def _record(catalog: Catalog, name: str, shards: list[dict[str, Any]]) -> None:
     frame = pl.DataFrame(shards).rename({"name": "shard"})
     digest = hashlib.sha256(json.dumps([name, shards], sort_keys=True).encode()).hexdigest()[:24]
     part = parts.write(catalog.root, "build-shards", f"shards-{digest}", frame)
-    catalog.commit_part("build-shards", part, ["shards_add"], manifest=name, build=digest[:12])
+    catalog.commit_part("build-shards", part, ["catalog/shards_add"], manifest=name, build=digest[:12])
 
 
 def _clear(out: Path) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from catalog import manifest, mixture
+from catalog import Catalog, manifest, mixture
 from catalog.errors import BadInput
 from catalog.manifest import Manifest
 from catalog.select import Selection
-from catalog.store import Catalog
 from lensdata import engine
 from lensdata.shards.builder import Built, build, built, under_way
 

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from catalog import manifest, parts, snapshot
+from catalog import Catalog, manifest
 from catalog import mixture as mixtures
-from catalog.console import say
+from catalog.bytes.tar import TarWriter
 from catalog.errors import BadInput
 from catalog.manifest import Manifest
-from catalog.store import Catalog
-from lensdata.shards.tar import TarWriter
+from catalog.notices import say
+from catalog.store import parts, snapshot
+from catalog.store.database import Statement
 
-FORGET = ("remove_images", "remove_scores", "remove_captions", "remove_clusters", "remove_embeddings")
+FORGET = ("remove/images", "remove/scores", "remove/captions", "remove/clusters", "remove/embeddings")
 
 
 def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Path]) -> dict[str, Any]:
@@ -32,13 +33,13 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
     """
     for folder in shards:
         manifest.load(folder, check_sizes=False)
-    known = catalog.named("remove_same_bytes", ids=image_ids)
+    known = catalog.named("remove/same_bytes", ids=image_ids)
     unknown = sorted(set(image_ids) - set(known["image_id"]))
     if unknown:
         raise BadInput(f"there is no image {unknown[0]} in {catalog.root}")
     ids = known["image_id"].sort().to_list()
     with catalog.job("remove", outdates=("score", "caption")):
-        vectors = catalog.named("remove_vectors", ids=ids)
+        vectors = catalog.named("remove/vectors", ids=ids)
         _blank(catalog.root, vectors)
         digest = hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
         part = parts.write(
@@ -75,7 +76,7 @@ def _blank(root: Path, vectors: pl.DataFrame) -> None:
 
 def _drop_unused_vectors(catalog: Catalog) -> None:
     """Delete parts of vectors and thumbnails of which no row is in use: what a killed job left may show the image."""
-    used = set(catalog.named("vector_parts").iter_rows())
+    used = set(catalog.named("remove/vector_parts").iter_rows())
     for path in (catalog.root / "embeddings").glob("*/score-*.npy"):
         if (path.parent.name, path.name.partition(".")[0]) not in used:
             path.unlink()
@@ -126,8 +127,9 @@ def _without(catalog: Catalog, old: Manifest, gone: set[int], parent: Path | Non
         "manifest": name, "fingerprint": info["fingerprint"], "query": info["query"], "samples": len(samples),
         "parameters": "{}", "catalog_version": catalog.version, "virtual": old.virtual,
     }  # fmt: skip
-    catalog.commit("manifest", f"manifest-{name}", len(samples), [("manifest_add", record)])
-    new = manifest.write(target, info, samples)
+    catalog.commit("manifest", f"manifest-{name}", len(samples), [Statement("catalog/manifest_add", record)])
+    manifest.write(target, info, samples)
+    new = manifest.load(target, check_sizes=False)
     if parent is not None:
         for path in (old.root / "manifest.json", old.samples_path):
             path.unlink(missing_ok=True)

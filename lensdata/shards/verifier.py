@@ -4,15 +4,15 @@ image against the sha256 that the catalog knows it by."""
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from catalog import manifest
-from catalog.console import Progress
+from catalog.bytes import tar
 from catalog.errors import BadInput, LensError
+from catalog.notices import Progress
 
 CHUNK = 1 << 20
 
@@ -62,15 +62,15 @@ def _verify_shard(path: Path, shard: dict, rows: pl.DataFrame) -> Iterator[str]:
     }
     keys: dict[str, int] = {}
     try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
+        with path.open("rb") as listing, path.open("rb") as file:
+            for member in tar.members(listing):
                 key = member.name.partition(".")[0]
-                keys.setdefault(key, member.offset)
+                keys.setdefault(key, member.header)
                 if wanted := images.get(member.name):
-                    content = tar.extractfile(member)
-                    if content is None or hashlib.sha256(content.read()).hexdigest() != wanted:
+                    file.seek(member.offset)
+                    if hashlib.sha256(file.read(member.size)).hexdigest() != wanted:
                         yield f"{name}: {member.name} is not the image that was selected"
-    except (tarfile.TarError, OSError) as error:
+    except (tar.Broken, OSError) as error:
         yield f"{name}: breaks off after {len(keys)} samples ({error})"
     expected = {
         f"{image_id:012d}": offset for image_id, offset in rows.select("image_id", "offset").iter_rows()

@@ -8,12 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from catalog import locate, manifest, parts
+from catalog import manifest
+from catalog.bytes import locate
+from catalog.bytes.identity import same_bytes
+from catalog.bytes.tar import TarWriter
 from catalog.errors import LensError
+from catalog.store import parts
 from lensdata import engine
-from lensdata.identity import same_bytes
 from lensdata.shards.hashed import HashedFile
-from lensdata.shards.tar import TarWriter
 
 INDEX = ".index"
 EXTENSIONS = {"jpeg": "jpg"}  # by format; the others keep their name

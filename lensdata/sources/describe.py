@@ -6,7 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from catalog import locate, pixels
+from catalog import pixels
+from catalog.bytes import locate
 from catalog.errors import LensError
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
 

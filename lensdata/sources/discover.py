@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput
 from lensdata.sources import hub, place, url_list
 from lensdata.sources.downloads import list_downloads

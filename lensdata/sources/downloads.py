@@ -20,11 +20,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import sql
-from catalog import parts, pixels
-from catalog.console import say
+from catalog import pixels
+from catalog.bytes.tar import BLOCK, TarWriter
 from catalog.errors import LensError
-from lensdata.shards.tar import BLOCK, TarWriter
+from catalog.notices import say
+from catalog.store import parts, statements
 from lensdata.sources import img2dataset, place, url_list
 from lensdata.sources.imported import add
 from lensdata.sources.item import Item
@@ -134,7 +134,9 @@ def _new(source: Place, columns: Columns, folder: Path, chunk: int) -> Iterator[
     pq.write_table(WANTED.empty_table(), nothing)
     known = [str(folder / f"{number:06d}.parquet") for number in _chunks(folder)] or [str(nothing)]
     with duckdb.connect(config={"temp_directory": str(folder / WORK / "spill")}) as connection:
-        found = connection.sql(sql.statement("downloads_new"), params={"wanted": str(wanted), "known": known})
+        found = connection.sql(
+            statements.statement("ingest/downloads_new"), params={"wanted": str(wanted), "known": known}
+        )
         key = chunk * CHUNK
         reader: pa.RecordBatchReader = found.to_arrow_reader(BATCH)
         for records in reader:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from catalog.store import DATABASE
+from catalog.store.database import DATABASE
 from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
 from lensdata.sources.place import Facts, Place
 from lensdata.sources.survey import Survey

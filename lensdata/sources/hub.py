@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog import parts, pixels
-from catalog.console import say
+from catalog import pixels
+from catalog.bytes.tar import TarWriter
 from catalog.errors import BadInput, LensError
-from lensdata.shards.tar import TarWriter
+from catalog.notices import say
+from catalog.store import parts
 from lensdata.sources.imported import MARK, TAR_BYTES, add, list_kept
 from lensdata.sources.item import Item
 from lensdata.sources.survey import Survey

@@ -13,7 +13,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections import deque
 from contextlib import suppress
@@ -23,9 +22,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import locate, pixels
-from catalog.console import Progress, say
+from catalog import pixels
+from catalog.bytes import locate, tar
 from catalog.errors import BadInput, LensError
+from catalog.notices import Progress, say
 from lensdata.sources import guard
 
 VARIABLE = "LENS_IMG2DATASET"
@@ -167,8 +167,8 @@ def _finished(raw: Path, number: int) -> bool:
 
 
 def _give_up(raw: Path, number: int) -> None:
-    tar, results, stats = _paths(raw, number)
-    tar.unlink(missing_ok=True)
+    archive, results, stats = _paths(raw, number)
+    archive.unlink(missing_ok=True)
     results.unlink(missing_ok=True)
     stats.write_text("{}")
 
@@ -211,20 +211,20 @@ class Results:
         return data
 
     def _open(self, number: int) -> None:
-        tar, results, _ = _paths(self.raw, number)
+        archive, results, _ = _paths(self.raw, number)
         self.number, self.rows, self.members = number, {}, {}
-        self.given_up = not results.exists() and not tar.exists()
+        self.given_up = not results.exists() and not archive.exists()
         if self.given_up:
             return
         try:
             table = pq.read_table(results, columns=["key", "status", "error_message", "sha256"])
             self.rows = {int(row["key"]): row for row in table.to_pylist()}
-            with tarfile.open(tar, "r:") as members:
-                for member in members:
+            with archive.open("rb") as file:
+                for member in tar.members(file):
                     stem, _, ending = member.name.partition(".")
                     if ending == "jpg":  # as it names whatever comes
-                        self.members[int(stem)] = (member.offset_data, member.size)
-        except (OSError, pa.ArrowException, tarfile.TarError, ValueError):
+                        self.members[int(stem)] = (member.offset, member.size)
+        except (OSError, pa.ArrowException, tar.Broken, ValueError):
             raise Damaged(number) from None
 
     def _bytes(self, position: int) -> bytes:

@@ -17,15 +17,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import locate, parts, pixels
-from catalog.console import say
-from lensdata.shards.tar import TarWriter
+from catalog import pixels
+from catalog.bytes import locate
+from catalog.bytes.tar import BLOCK, TarWriter
+from catalog.notices import say
+from catalog.store import parts
 from lensdata.sources import place, tables
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, IMAGE_SUFFIXES, Item
 from lensdata.sources.place import Place
 from lensdata.sources.survey import Survey
 from lensdata.sources.tables import GUESSES, Columns
-from lensdata.sources.tars import BLOCK, list_tar
+from lensdata.sources.tars import list_tar
 
 TAR_BYTES = 256 * 2**20
 MARK, URIS = "source.json", "uris.parquet"

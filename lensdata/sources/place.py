@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 
 Place = Path | str

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import LensError
-from catalog.store import DATABASE
+from catalog.store.database import DATABASE
 from lensdata.sources.folder import OUR_FORMAT, arrange, walk
 from lensdata.sources.item import Item
 from lensdata.sources.place import Facts, facts_of

@@ -9,21 +9,20 @@ An extension that the sample has already begins a new sample.
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 
+from catalog.bytes import tar
 from lensdata.sources import place
 from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
 from lensdata.sources.place import Facts, Place
 from lensdata.sources.survey import Survey
 
-BLOCK = tarfile.BLOCKSIZE
-ZERO_BLOCK = bytes(BLOCK)
-MAX_MEMBER_BYTES = 2**50  # more is no size but a damaged header
-AFTER_END_BYTES = 2**20
-COMPRESSIONS = {
-    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd",
-}  # fmt: skip
+FAULTS = {
+    "cut": "tars that end without an end mark were cut and may lack samples",
+    "damaged": "tars that break off at a damaged header",
+    "continued": "tars that go on after their end mark, of which the first part is read",
+    "unreadable": "tars that break off; what stands before is kept",
+}
 
 Members = dict[str, Range]
 
@@ -32,19 +31,9 @@ def refusal(path: Place) -> str | None:
     """Why the file `path` cannot be read as a tar ("is empty", ...), or None if it can."""
     try:
         with place.open_binary(path) as file:
-            start = file.read(BLOCK)
-            if not start:
-                return "is empty"
-            for magic, name in COMPRESSIONS.items():
-                if start.startswith(magic):
-                    return f"is compressed with {name}; decompress it first, since images are read in place"
-            file.seek(0)
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                return None if tar.next() else "is a tar without a member"
+            return tar.refusal(file)
     except OSError as error:
         return f"cannot be read ({place.reason(error)})"
-    except Exception as error:  # tarfile raises all kinds on what is no tar
-        return f"is not a tar ({error})"
 
 
 def list_tar(path: Place, survey: Survey) -> Iterator[Item]:
@@ -84,35 +73,25 @@ def list_tar(path: Place, survey: Survey) -> Iterator[Item]:
         if this != key or extension in members:
             yield from _sample(str(path), facts, key, members, survey)
             key, members = this, {}
-        members[extension] = (str(path), member.offset_data, member.size)
+        members[extension] = (str(path), member.offset, member.size)
     yield from _sample(str(path), facts, key, members, survey)
 
 
-def _members(path: Place, survey: Survey) -> Iterator[tarfile.TarInfo]:
+def _members(path: Place, survey: Survey) -> Iterator[tar.Member]:
     """The regular files of a tar, up to its end or to where it breaks off."""
-    end, last = 0, "nothing"
+    last = "nothing"
     try:
-        with place.open_binary(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                tar.members = []  # type: ignore[attr-defined]  # it would keep them all
-                if tar.offset <= end or not 0 <= member.size <= MAX_MEMBER_BYTES:
-                    raise tarfile.HeaderError(f"a member of {member.size} bytes")
-                end, last = tar.offset, member.name
-                if member.issparse() or not member.isfile():
-                    if not member.isdir():
-                        survey.note("links, sparse and special members of tars passed over", f"{path}:{last}")
-                    continue
-                yield member
-            file.seek(end)
-            mark, rest = file.read(BLOCK), file.read(AFTER_END_BYTES)
-        if len(mark) < BLOCK:
-            survey.note("tars that end without an end mark were cut and may lack samples", path)
-        elif mark != ZERO_BLOCK:
-            survey.note("tars that break off at a damaged header", f"{path} after {last}")
-        elif rest.strip(b"\0"):
-            survey.note("tars that go on after their end mark, of which the first part is read", path)
-    except Exception as error:  # damaged headers make tarfile raise nearly anything
-        survey.note("tars that break off; what stands before is kept", f"{path} after {last}: {error}")
+        with place.open_binary(path) as file:
+            for member in tar.members(file):
+                last = member.name
+                if member.regular:
+                    yield member
+                else:
+                    survey.note("links, sparse and special members of tars passed over", f"{path}:{last}")
+    except tar.Broken as fault:
+        survey.note(FAULTS[fault.kind], f"{path} after {last}: {fault}")
+    except OSError as error:
+        survey.note(FAULTS["unreadable"], f"{path} after {last}: {place.reason(error)}")
 
 
 def _sample(uri: str, facts: Facts, key: str | None, members: Members, survey: Survey) -> Iterator[Item]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput
 from lensdata.sources import place, tables
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES

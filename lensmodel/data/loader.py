@@ -17,9 +17,9 @@ import polars as pl
 
 from catalog import pixels
 from catalog.buckets import BY_NAME
-from catalog.console import say
 from catalog.errors import LensError
 from catalog.manifest import Manifest, SampleError
+from catalog.notices import say
 from lensmodel.data import transform
 from lensmodel.data.buffers import Buffers
 from lensmodel.data.plan import Batch, DataPlan, key_of, keys_of

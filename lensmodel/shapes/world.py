@@ -24,8 +24,8 @@ from typing import Any
 from PIL import Image
 
 from catalog.buckets import BUCKETS, BY_NAME, Bucket, assign
-from catalog.console import track
 from catalog.errors import BadInput, LensError
+from catalog.notices import track
 from lensmodel.shapes import caption
 from lensmodel.shapes.prompts import pairs_of
 from lensmodel.shapes.render import render

@@ -29,7 +29,8 @@ import numpy as np
 import polars as pl
 
 import catalog
-from catalog import manifest, parts
+from catalog import manifest
+from catalog.store import parts
 from lensdata.shards import build
 
 # What only prepares the images is imported where it is used: the spawned workers import this file, too.
@@ -58,7 +59,7 @@ def prepare(root: Path, images: Path) -> manifest.Manifest:
     """A catalog in which every image passes."""
     from lensdata import score
     from lensdata.bucket import bucket
-    from lensdata.caption import caption, from_source
+    from lensdata.caption import FromSource, caption
     from lensdata.ingest import ingest
 
     opened = catalog.open(root)
@@ -84,7 +85,7 @@ def prepare(root: Path, images: Path) -> manifest.Manifest:
         frame = frame.with_columns(found.cast(dtype).alias(name))
     part = parts.write(opened.root, "score", "score-bench", frame)
     opened.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
-    caption(opened, from_source())
+    caption(opened, FromSource())
     bucket(opened)
     return opened.select(dedup=False).manifest("bench")
 

@@ -25,8 +25,8 @@ import numpy as np
 import polars as pl
 
 import catalog
-from catalog import parts, snapshot
 from catalog.buckets import BUCKETS
+from catalog.store import parts, snapshot
 from lensdata import score, scorers
 from lensdata.funnel import sweep_table, why
 

@@ -27,7 +27,8 @@ import simplejpeg
 from _timing import interleaved, report
 
 import catalog
-from catalog import locate, pixels
+from catalog import pixels
+from catalog.bytes import locate
 from lensdata.filters import WORKING_SIDE, cheap
 from lensdata.ingest import ingest
 from lensdata.score import CHEAP, score

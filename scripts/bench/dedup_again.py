@@ -30,8 +30,8 @@ import polars as pl
 from near_duplicates import WIDTH, plant
 
 import catalog
-from catalog import parts
-from catalog.store import Catalog
+from catalog import Catalog
+from catalog.store import parts
 from lensdata import scorers
 from lensdata.dedup import dedup
 from lensdata.dedup.state import FILE
@@ -133,14 +133,14 @@ def change(opened: Catalog, count: int) -> None:
         pl.col(name).cast(kind) for name, kind in part_schema().items()
     )
     part = parts.write(opened.root, "bench", "bench-change", frame)
-    opened.commit_part("bench", part, ["score_part", "score_part_status"])
+    opened.commit_part("bench", part, ["score/part", "score/part_status"])
 
 
 def forget(opened: Catalog) -> None:
     """As if nothing had ever been deduplicated."""
     (opened.root / "embeddings" / model() / FILE).unlink()
     none = opened.query("FROM clusters LIMIT 0", {}, {})
-    opened.commit_part("dedup", parts.write(opened.root, "bench", "bench-none", none), ["dedup_clear"])
+    opened.commit_part("dedup", parts.write(opened.root, "bench", "bench-none", none), ["dedup/clear"])
 
 
 def together(opened: Catalog, images: np.ndarray, sources: np.ndarray) -> float:

@@ -25,7 +25,7 @@ import polars as pl
 from PIL import Image
 
 import catalog
-from catalog import parts
+from catalog.store import parts
 from lensdata import score as scoring
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +111,7 @@ def place_all(opened: catalog.Catalog) -> None:
         width=pl.lit(512, pl.Int32),
         height=pl.lit(512, pl.Int32),
     )
-    opened.commit_part("bucket", parts.write(opened.root, "bucket", "bucket-bench", frame), ["bucket_part"])
+    opened.commit_part("bucket", parts.write(opened.root, "bucket", "bucket-bench", frame), ["bucket/part"])
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from catalog.console import say
+from catalog.notices import say
 
 UPDATE_SECONDS, DOWNLOAD_SECONDS = 180, 1200
 

@@ -13,7 +13,9 @@ WITH latest_caption AS (
 SELECT
     i.image_id, i.sha256, i.source, i.uri, i.byte_offset, i.byte_length, i.format, i.frames, i.status,
     i.width, i.height, i.width::BIGINT * i.height AS area,
-    s.nsfw, s.aesthetic, s.watermark, s.clarity, s.entropy, s.luminance,
+{% for metric in metrics %}
+    s.{{ metric.name }},
+{% endfor %}
     k.keeper_id, k.keeper_id = i.image_id AS is_keeper, k.cluster_id, k.similarity, k.members,
     c.dense, c.brief, c.alt,
     b.base, b.aspect, b.width AS bucket_width, b.height AS bucket_height,

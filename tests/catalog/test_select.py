@@ -6,13 +6,14 @@ import polars as pl
 import pytest
 
 import catalog
+from catalog import metrics
 from catalog.errors import BadInput
-from catalog.select import default_thresholds
-from tests.helpers import GOOD, set_scores
+from lensdata import scorers
+from tests.helpers import GOOD, commit_scores, set_scores
 
 
 def test_the_papers_thresholds_are_the_defaults() -> None:
-    defaults = default_thresholds()
+    defaults = metrics.thresholds()
     assert defaults["min_area"] == 384**2
     assert defaults["min_aesthetic"] == 3
 
@@ -26,7 +27,7 @@ def test_images_below_the_area_are_dropped(filled: catalog.Catalog) -> None:
 def test_a_score_at_the_threshold_passes_and_one_beyond_does_not(
     filled: catalog.Catalog, metric: str
 ) -> None:
-    name = next(n for n in default_thresholds() if n.endswith(metric))
+    name = next(n for n in metrics.thresholds() if n.endswith(metric))
     beyond = GOOD[metric] + (0.01 if name.startswith("min") else -0.01)
     exact = pl.Series([GOOD[metric]], dtype=pl.Float32).item()
     assert len(filled.select(**{name: exact}).frame()) == 8
@@ -35,34 +36,10 @@ def test_a_score_at_the_threshold_passes_and_one_beyond_does_not(
 
 
 def test_a_missing_score_does_not_pass_and_does_when_the_rule_is_off(filled: catalog.Catalog) -> None:
-    filled.commit("test", "drop-scores", 0, [("score_part", {"part": _scores_of(filled, 2)})])
+    commit_scores(filled, {2: {"aesthetic": "no luck"}})
     selected = filled.select(min_aesthetic=1).frame()["image_id"].to_list()
     assert 2 not in selected
     assert 2 in filled.select(min_aesthetic=None).frame()["image_id"].to_list()
-
-
-def _scores_of(filled: catalog.Catalog, image_id: int) -> str:
-    """A part that marks the aesthetic score of one image as failed."""
-    from catalog import parts
-    from lensdata import score
-
-    row = {
-        "image_id": image_id,
-        "aesthetic_state": "failed",
-        "aesthetic_error": "test",
-        "aesthetic_scorer": 1,
-    }
-    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    return str(parts.write(filled.root, "score", "failed", frame))
-
-
-def test_where_is_one_condition_over_trainable(filled: catalog.Catalog) -> None:
-    assert len(filled.select(where="width = 480 -- portrait").frame()) == 4
-    for bad in ("width =", "true) OR (true", "1; DROP TABLE images", "width, height", ""):
-        with pytest.raises(BadInput, match="--where"):
-            filled.select(where=bad).frame()
-    with pytest.raises(BadInput, match="no_such_column"):
-        filled.select(where="no_such_column > 1").frame()
 
 
 @pytest.mark.parametrize(
@@ -106,23 +83,24 @@ def test_an_unscored_catalog_says_what_to_run(tmp_path, images) -> None:
         opened.select(dedup=False).manifest("m")
 
 
-def test_scores_of_two_scorers_are_not_mixed(filled: catalog.Catalog) -> None:
-    from catalog import parts
-    from lensdata import score
-
-    row = {"image_id": 1, "aesthetic": 4.0, "aesthetic_state": "scored", "aesthetic_scorer": 2}
-    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    filled.commit(
-        "test", "other", 1, [("score_part", {"part": str(parts.write(filled.root, "score", "x", frame))})]
-    )
-    with pytest.raises(BadInput, match="aesthetic holds scores of 2 scorers"):
-        filled.select().manifest("m")
-    assert filled.select(min_aesthetic=None).manifest("m").info["samples"] == 8
+def test_scores_of_two_scorers_stand_side_by_side(filled: catalog.Catalog) -> None:
+    """What selections take is the newest scorer that has a result for every image."""
+    before = filled.select(min_aesthetic=4.5).frame()["image_id"].to_list()
+    half = {image_id: {"aesthetic": 1.0} for image_id in range(1, 7)}
+    ids = commit_scores(filled, half, "other")
+    scorers.settle(filled)
+    assert filled.select(min_aesthetic=4.5).frame()["image_id"].to_list() == before
+    commit_scores(filled, {image_id: {"aesthetic": 1.0} for image_id in range(7, 13)}, "other")
+    scorers.settle(filled)
+    assert filled.select(min_aesthetic=4.5).frame().is_empty()
+    assert filled.sql("SELECT DISTINCT aesthetic_scorer FROM scores").item() == ids["aesthetic"]
+    kept = filled.sql("SELECT count(*) FROM measured WHERE value_2 = 5.0").item()
+    assert kept == 12, "the other scorer's values are still there"
 
 
 def duplicates(filled: catalog.Catalog, ids: list[int], keeper: int) -> None:
     """Make one cluster of the given images."""
-    from catalog import parts
+    from catalog.store import parts
 
     rows = filled.sql("SELECT image_id, keeper_id, similarity, reason FROM clusters")
     member = pl.col("image_id").is_in(ids)
@@ -131,7 +109,7 @@ def duplicates(filled: catalog.Catalog, ids: list[int], keeper: int) -> None:
         reason=pl.when(member & (pl.col("image_id") != keeper)).then(pl.lit("embedding")).otherwise("reason"),
     )
     part = parts.write(filled.root, "dedup", f"dedup-{keeper}-{len(ids)}", rows)
-    filled.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    filled.commit_part("dedup", part, ["dedup/clear", "dedup/part"])
 
 
 def selected(filled: catalog.Catalog, **options) -> set[int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import catalog
-from lensdata.caption import Caption, Captioner, Copied, caption, copy_all, from_source
+from lensdata.caption import Caption, Captioner, Copied, FromSource, caption, copy_all
 from lensdata.ingest import ingest
 from tests.helpers import picture
 
@@ -37,18 +37,18 @@ def texts(opened: catalog.Catalog, style: str = "alt") -> dict[str, str | None]:
 
 
 def test_the_sources_text_is_taken_as_it_is(opened: catalog.Catalog) -> None:
-    assert caption(opened, from_source()) == (1, 2)
+    assert caption(opened, FromSource()) == (1, 2)
     assert opened.sql("SELECT text, words, model FROM captions WHERE text IS NOT NULL").row(0) == (
         "a boat\non the lake", 5, "source",
     )  # fmt: skip
     assert opened.sql("SELECT count(*) FROM captions WHERE error = 'the source gives no text'").item() == 2
-    assert caption(opened, from_source()) == (0, 0)
-    assert caption(opened, from_source(), retry_failed=True) == (0, 2)
+    assert caption(opened, FromSource()) == (0, 0)
+    assert caption(opened, FromSource(), retry_failed=True) == (0, 2)
 
 
 def test_names_fill_what_is_missing(opened: catalog.Catalog) -> None:
-    caption(opened, from_source())
-    assert caption(opened, from_source(names=True)) == (3, 0)
+    caption(opened, FromSource())
+    assert caption(opened, FromSource(names=True)) == (3, 0)
     assert texts(opened) == {
         "IMG-2041 boat": "Lake Como: IMG boat",
         "007": "Lake Como",
@@ -95,14 +95,14 @@ def test_what_was_asked_for_and_is_not_there_is_recorded(opened: catalog.Catalog
     add(opened, tmp_path, "told", brief="a boat")
     (tmp_path / "Lake_Como 2019" / "007.json").write_text("{no json")
     ingest(opened, [tmp_path / "Lake_Como 2019"], workers=1)
-    assert caption(opened, from_source(style="brief")) == (1, 2)
+    assert caption(opened, FromSource(style="brief")) == (1, 2)
     errors = opened.sql("SELECT error FROM captions WHERE error IS NOT NULL ORDER BY error")[
         "error"
     ].to_list()
     assert errors[0] == "the source gives no brief text"
     assert errors[1].startswith("the source gives no brief text (sidecar .json: ")
-    assert caption(opened, from_source(style="brief")) == (0, 0)
-    assert caption(opened, from_source(style="brief"), retry_failed=True) == (0, 2)
+    assert caption(opened, FromSource(style="brief")) == (0, 0)
+    assert caption(opened, FromSource(style="brief"), retry_failed=True) == (0, 2)
     assert copy_all(opened) == Copied(1, 2, 0, 0)
     add(opened, tmp_path, "007", short_caption="a spy")
     assert copy_all(opened).brief == 1
@@ -116,7 +116,7 @@ def test_the_sources_dense_caption_never_replaces_a_captioners(
     add(opened, tmp_path, "told", recaption="told")
     assert copy_all(opened).dense == 0
     assert texts(opened, "dense")["told"] == "seen"
-    assert caption(opened, from_source(style="dense")) == (1, 2)  # unless asked for
+    assert caption(opened, FromSource(style="dense")) == (1, 2)  # unless asked for
     assert opened.sql("SELECT dense FROM trainable WHERE uri LIKE '%told%'").item() == "told"
 
 

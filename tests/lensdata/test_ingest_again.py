@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import catalog
-from catalog import parts
+from catalog.store import parts
 from lensdata import score
 from lensdata.ingest import ingest
 from tests.helpers import make_tar, picture, png
@@ -48,7 +48,7 @@ def known(filled_own: catalog.Catalog, images: Path) -> tuple[catalog.Catalog, P
     )
     frame = filled_own.sql("SELECT image_id, keeper_id, similarity, reason FROM clusters WHERE image_id > 1")
     part = parts.write(filled_own.root, "dedup", "dedup-again", pl.concat([frame, clusters]))
-    filled_own.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    filled_own.commit_part("dedup", part, ["dedup/clear", "dedup/part"])
     assert counts(filled_own, row["image_id"]) == dict.fromkeys(TABLES, 1)
     return filled_own, path, row
 

@@ -19,7 +19,7 @@ import catalog
 from catalog.errors import BadInput, LensError
 from lensdata import engine
 from lensdata.bucket import bucket
-from lensdata.caption import caption, from_source
+from lensdata.caption import FromSource, caption
 from lensdata.dedup import dedup
 from lensdata.engine import connect
 from lensdata.ingest import ingest
@@ -66,7 +66,7 @@ def all_stages(folder: Path, images: Path, on: engine.On) -> Path:
     ingest(opened, [images], workers=2, on=on)
     score(opened, workers=1 if on == "local" else 2, on=on)  # the models load once a worker
     dedup(opened, workers=2, on=on)
-    caption(opened, from_source())
+    caption(opened, FromSource())
     bucket(opened)
     rules = dict.fromkeys(("max_nsfw", "min_aesthetic", "max_watermark", "min_area"))
     chosen = opened.select(**rules).manifest("all")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import catalog
-from catalog import parts, pixels
+from catalog import pixels
 from catalog.errors import BadInput, LensError
+from catalog.store import parts
 from lensdata import filters, scorers
 from lensdata.dedup import dedup
 from lensdata.ingest import ingest
@@ -82,7 +83,7 @@ def test_nothing_is_left_to_do(scored: catalog.Catalog) -> None:
 
 
 def test_columns_name_their_scorers(scored: catalog.Catalog) -> None:
-    known = {row["scorer_id"]: row for row in scored.named("scorers").iter_rows(named=True)}
+    known = {row["scorer_id"]: row for row in scored.named("score/scorers").iter_rows(named=True)}
     for metric in LIGHT + CHEAP:
         ids = scored.sql(f"SELECT DISTINCT {metric}_scorer FROM scores")[f"{metric}_scorer"].to_list()
         assert len(ids) == 1

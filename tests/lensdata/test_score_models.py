@@ -12,7 +12,7 @@ from catalog import pixels
 from catalog.errors import BadInput
 from lensdata import scorers
 from lensdata.bucket import bucket
-from lensdata.caption import caption, from_source
+from lensdata.caption import FromSource, caption
 from lensdata.dedup import dedup
 from lensdata.ingest import ingest
 from lensdata.models import Models, plan
@@ -50,7 +50,7 @@ def test_the_files_models_score_select_and_deduplicate(opened: catalog.Catalog, 
     rows = opened.sql("SELECT s.*, uri FROM scores s JOIN images USING (image_id) ORDER BY image_id")
     images = [pixels.decode(Path(uri).read_bytes()).rgb for uri in rows["uri"]]
     expected = Models(found).run([rgb for rgb in images if rgb is not None])
-    known = {row["scorer_id"]: row for row in opened.named("scorers").iter_rows(named=True)}
+    known = {row["scorer_id"]: row for row in opened.named("score/scorers").iter_rows(named=True)}
     for metric in LEARNED:
         assert rows[f"{metric}_state"].to_list() == ["scored"] * 7
         np.testing.assert_allclose(rows[metric].to_numpy(), expected[metric], atol=1e-5)
@@ -60,7 +60,7 @@ def test_the_files_models_score_select_and_deduplicate(opened: catalog.Catalog, 
         assert (row["tier"], row["revision"]) == ("custom", ids[metric].revision)
         assert (row["name"], row["preprocessing"]) == (ids[metric].name, ids[metric].preprocessing)
     assert rows["clarity"].to_list() == light["clarity"].to_list()
-    assert all(len(row["scorers"]) == 1 for row in opened.named("mixed_scorers").iter_rows(named=True))
+    assert all(len(row["scorers"]) == 1 for row in opened.named("select/mixed_scorers").iter_rows(named=True))
     assert score(opened, str(models), workers=1).images == 0
 
     assert dedup(opened, tier=str(models), workers=1) is not None
@@ -69,7 +69,7 @@ def test_the_files_models_score_select_and_deduplicate(opened: catalog.Catalog, 
     [path] = [path for path in folder.glob("*.npy") if "thumb" not in path.name]
     np.testing.assert_allclose(np.load(path), expected["embedding"], atol=1e-3)
     assert len(opened.sql("SELECT image_id FROM clusters WHERE reason = 'bytes'")) == 1
-    caption(opened, from_source(True))
+    caption(opened, FromSource(names=True))
     bucket(opened)
     cut = float(np.median(expected["nsfw"]))
     selected = opened.select(**{**ANYTHING, "max_nsfw": cut}, captions=("alt",)).frame()

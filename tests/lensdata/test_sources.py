@@ -16,9 +16,9 @@ from tests.helpers import GOOD, picture, set_scores
 @pytest.fixture
 def mixed(filled: catalog.Catalog, tmp_path):
     """`filled`, with six text-synthetic pictures more, 13 to 18, of which four are large enough."""
-    from catalog import parts
+    from catalog.store import parts
     from lensdata.bucket import bucket
-    from lensdata.caption import caption, from_source
+    from lensdata.caption import FromSource, caption
 
     folder = tmp_path / "texts"
     folder.mkdir()
@@ -27,13 +27,13 @@ def mixed(filled: catalog.Catalog, tmp_path):
         (folder / f"text-{n}.txt").write_text(f"text number {n}")
     ingest(filled, [folder], "text-synthetic", workers=1)
     set_scores(filled, **GOOD)
-    caption(filled, from_source())
+    caption(filled, FromSource())
     bucket(filled)
     rows = filled.sql(
         "SELECT image_id, image_id AS keeper_id, 1.0::FLOAT AS similarity, NULL::VARCHAR AS reason FROM images"
     )
     filled.commit_part(
-        "dedup", parts.write(filled.root, "dedup", "dedup-2", rows), ["dedup_clear", "dedup_part"]
+        "dedup", parts.write(filled.root, "dedup", "dedup-2", rows), ["dedup/clear", "dedup/part"]
     )
     return filled
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from catalog import locate
 from catalog import manifest as manifests
+from catalog.bytes import locate
 from catalog.console import run_command
 from catalog.errors import BadInput, LensError
 from lensmodel.cli import cli

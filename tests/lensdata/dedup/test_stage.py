@@ -254,7 +254,7 @@ def test_clusters_that_stay_are_not_written_again(scored: catalog.Catalog) -> No
 KILLED = """
 import os, signal, sys
 import catalog
-from catalog.store import Catalog
+from catalog import Catalog
 from lensdata.dedup import compare, dedup, sharded
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from lensdata.report.metrics import METRICS
 from PIL import Image
 
 import catalog
-from catalog import parts
+from catalog import Catalog
 from catalog.errors import BadInput
-from catalog.store import Catalog
+from catalog.store import parts
 from lensdata import scorers
 from lensdata.bucket import bucket
-from lensdata.caption import caption, from_source
+from lensdata.caption import FromSource, caption
 from lensdata.ingest import ingest
 from lensdata.report import report
-from lensdata.report.metrics import METRICS
 from lensdata.score import PART_STATEMENTS, part_schema
 
 MARKUP = "<script>alert(1)</script> \"quoted\" & 'so' on"
@@ -99,7 +99,7 @@ def put_scores(found: Catalog, rows: list[dict[str, object]]) -> None:
     scorer = 0
     for scorer, metric in enumerate(scorers.METRICS, start=1):
         identity = {"metric": metric, "name": f"test-{metric}", "revision": "r1", "preprocessing": "none"}
-        found.commit("scorers", f"scorer-{metric}", 1, [("scorer_add", {**identity, "tier": "light"})])
+        found.commit("scorers", f"scorer-{metric}", 1, [("score/scorer_add", {**identity, "tier": "light"})])
         for row in rows:
             value = row.get(metric)
             if isinstance(value, str):
@@ -121,7 +121,7 @@ def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     found = catalog.open(tmp_path_factory.mktemp("whole") / "catalog")
     ingest(found, [folder], workers=1)
     bucket(found)
-    caption(found, from_source())
+    caption(found, FromSource())
     ids = found.sql("SELECT image_id FROM images WHERE status = 'ok' ORDER BY image_id")["image_id"].to_list()
     rows: list[dict[str, object]] = []
     for n, image_id in enumerate(ids):
@@ -145,7 +145,7 @@ def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
         schema={"image_id": pl.Int64, "keeper_id": pl.Int64, "similarity": pl.Float32, "reason": pl.String},
     )
     part = parts.write(found.root, "dedup", "dedup-00000009-light-net-0.985", clusters)
-    found.commit_part("dedup", part, ["dedup_clear", "dedup_part"])
+    found.commit_part("dedup", part, ["dedup/clear", "dedup/part"])
     return found
 
 

@@ -15,8 +15,9 @@ import polars as pl
 import pytest
 
 import catalog
-from catalog import manifest, parts
+from catalog import manifest
 from catalog.errors import BadInput
+from catalog.store import parts
 from lensdata import score
 from lensdata.shards import build, remove, resume, verify, wishes
 from tests.conftest import ROOT

@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 import catalog
-from catalog import manifest, parts, snapshot
+from catalog import manifest
 from catalog.errors import BadInput
+from catalog.store import parts, snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
 from lensdata.ingest import ingest

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalog
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
 from lensdata.sources import Columns, Survey, downloads, img2dataset

@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 import catalog
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
 from lensdata.sources import Columns, hub

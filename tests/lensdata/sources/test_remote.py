@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 import catalog
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
 from lensdata.sources import Survey, place

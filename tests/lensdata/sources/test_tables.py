@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalog
-from catalog import locate
+from catalog.bytes import locate
 from catalog.errors import BadInput
 from lensdata.ingest import ingest
 from lensdata.sources import Columns, Survey, discover

@@ -1,0 +1,109 @@
+"""Writing a manifest: its two files, what they say of buckets, sources and samples, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from catalog import metrics
+from catalog.buckets import BUCKETS, BY_NAME
+from catalog.manifest import rows as tables
+from catalog.store import parts
+
+FORMAT = "lens-manifest/1"
+MIXED = "lens-manifest/2"  # has weights, which a reader of the first format would leave out in silence
+
+
+def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
+    """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete.
+
+    `samples` is the table, or its rows in order, frame by frame.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    info = {"samples_file": "samples.parquet", **info}
+    path = folder / info["samples_file"]
+    tables.write(path, [samples] if isinstance(samples, pl.DataFrame) else samples)
+    with path.open("rb") as file:
+        info = {**info, "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    parts.write_bytes(folder / "manifest.json", text.encode())
+
+
+def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:
+    """Per bucket in use: name, base, aspect, width, height and number of samples."""
+    return bucket_rows(dict(samples.group_by("bucket").len().iter_rows()))
+
+
+def bucket_rows(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """As `bucket_counts`, of the number of samples by bucket name."""
+    return [
+        {
+            "name": b.name,
+            "base": b.base,
+            "aspect": b.aspect,
+            "width": b.width,
+            "height": b.height,
+            "samples": counts[b.name],
+        }
+        for b in BUCKETS
+        if counts.get(b.name)
+    ]
+
+
+def source_counts(samples: pl.DataFrame) -> dict[str, int]:
+    """Samples per kind of source; {} for shards of an earlier Lens, whose list does not say."""
+    if "source" not in samples.columns:
+        return {}
+    return dict(samples.group_by("source").len().sort("source").iter_rows())
+
+
+def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
+    """What a shard's KEY.json says of a sample: a pure function of its manifest row, so that tars are reproducible."""
+    return {
+        "image_id": row["image_id"],
+        "sha256": row["sha256"],
+        "source": row["source"],
+        "width": row["width"],
+        "height": row["height"],
+        "bucket": [BY_NAME[row["bucket"]].width, BY_NAME[row["bucket"]].height],
+        "caption_style": row["caption_style"],
+        "brief": row["brief"]
+        or "",  # never null: readers that infer a schema from the first samples take it for good
+        "scores": {name: row[name] for name in metrics.names() if name in row},
+    }
+
+
+def named(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
+    style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
+    bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
+    return rows.with_columns(caption_style=style, bucket=bucket)
+
+
+def samples(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
+    """The columns of samples.parquet, of selected rows."""
+    columns = [
+        "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
+        "source", "caption", "caption_style", "brief", *metrics.names(), "file_size", "file_mtime_ns",
+    ]  # fmt: skip
+    found = named(rows, styles).with_columns(shard=pl.lit(None, dtype=pl.String))
+    return found.select(columns).rename({"byte_offset": "offset", "byte_length": "length"})
+
+
+def fingerprint_of(samples: pl.DataFrame | Iterable[pl.DataFrame], mixture: Mapping[str, float]) -> str:
+    """sha256 of identity, bucket and captions in order, and of the weights if there are any (then of sources, too);
+    not of where the bytes lie, nor of their scores."""
+    digest = hashlib.sha256()
+    names = ["image_id", "sha256", "bucket", "caption", "brief"]
+    if mixture:
+        digest.update(json.dumps(mixture, sort_keys=True).encode() + b"\n")
+        names.append("source")
+    frames = samples.iter_slices(tables.ROWS) if isinstance(samples, pl.DataFrame) else samples
+    for n, rows in enumerate(frames):
+        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.select(names).iter_rows())
+        digest.update(("\n" * (n > 0) + lines).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

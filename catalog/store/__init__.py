@@ -1,0 +1,1 @@
+"""The database of a catalog, and how workers' parts come into it."""

@@ -1,5 +1,0 @@
-SELECT i.image_id, i.width, i.height
-FROM images i
-WHERE i.status IN ('ok', 'ok-warnings') AND i.width IS NOT NULL
-  AND NOT EXISTS (SELECT 1 FROM buckets b WHERE b.image_id = i.image_id)
-ORDER BY i.image_id

@@ -1,0 +1,1 @@
+SELECT scorer_id, metric FROM scorers ORDER BY scorer_id

@@ -1,0 +1,1 @@
+DELETE FROM measured WHERE image_id IN (SELECT image_id FROM read_parquet($part))

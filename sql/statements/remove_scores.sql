@@ -1,1 +1,0 @@
-DELETE FROM scores WHERE image_id IN (SELECT image_id FROM read_parquet($part))

@@ -1,0 +1,14 @@
+-- The $shown images nearest to a threshold on either side, nearest first. A value equal to the threshold is kept.
+WITH value_of AS (
+    {{ values }}
+),
+judged AS (
+    SELECT image_id, value, abs(value - $threshold) AS distance,
+           CASE WHEN $is_max THEN value <= $threshold ELSE value >= $threshold END AS kept
+    FROM value_of
+    WHERE readable AND value IS NOT NULL
+)
+FROM (FROM judged WHERE NOT kept ORDER BY distance, image_id LIMIT $shown)
+UNION ALL
+FROM (FROM judged WHERE kept ORDER BY distance, image_id LIMIT $shown)
+ORDER BY kept, distance, image_id

@@ -1,1 +1,0 @@
-SELECT scorer_id, metric, name, revision, preprocessing, tier FROM scorers ORDER BY scorer_id

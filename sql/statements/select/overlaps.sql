@@ -1,0 +1,4 @@
+FROM overlaps_at(
+{% for rule in rules %}{% for limit in rule.limits %} ${{ limit }},{% endfor %}{% endfor %}
+    $dedup, $captions, sources := $sources
+)

@@ -1,0 +1,1 @@
+ATTACH IF NOT EXISTS '{{ path }}' AS {{ name }} ({{ mode }})

@@ -1,0 +1,1 @@
+CREATE TABLE {{ name }}.trainable AS FROM main.trainable LIMIT 0

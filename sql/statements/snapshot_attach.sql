@@ -1,1 +1,0 @@
-ATTACH IF NOT EXISTS '{path}' AS {name} ({mode})

@@ -1,1 +1,0 @@
-CREATE TABLE {name}.trainable AS FROM main.trainable LIMIT 0
