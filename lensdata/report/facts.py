@@ -120,10 +120,8 @@ def _shown(measured: list[Measured], clusters: dict[int, list[Row]], captions: l
 
 def _measured(catalog: Catalog, selection: Selection, metric: Metric, thumbs: int) -> Measured:
     def rows(name: str, **params: Any) -> list[Row]:
-        text = statements.statement(f"report/{name}").replace(
-            "{values}", statements.statement("report/values")
-        )
-        return catalog.sql(text, metric=metric.name, **params).to_dicts()
+        values = statements.statement("report/values", metric=metric.name)
+        return catalog.named(f"report/{name}", {"values": values}, **params).to_dicts()
 
     least, most = (selection.thresholds.get(f"{end}_{metric.name}") for end in ("min", "max"))
     thresholds = [(value, is_max) for value, is_max in ((least, False), (most, True)) if value is not None]
