@@ -28,7 +28,6 @@ def _listening() -> None:
     console.listen()
 
 
-
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A folder of twelve captioned pictures: four each of 520x520, 480x640 and 300x300."""

@@ -58,28 +58,39 @@ def set_scores(catalog, **values: float) -> None:
     commit_scores(catalog, dict.fromkeys(ids, values))
 
 
-def commit_scores(
-    catalog, rows: dict[int, dict[str, float | str | None]], scorer: str = "test"
-) -> dict[str, int]:
-    """Commit one part of scores, image id -> metric -> value (a text: why it failed), as measured by a scorer of that
-    name; returns metric -> scorer id."""
+def commit_scores(catalog, rows: dict[int, dict], scorer: str = "test") -> dict[str, int]:
+    """Commit one part of scores: see `scores_part`. Returns metric -> scorer id."""
+    from lensdata import score
+
+    part, ids = scores_part(catalog, rows, f"score-test-{catalog.version}", scorer)
+    catalog.commit_part("score", part, score.STAGE.commit, {"scorers": list(ids.values())})
+    return ids
+
+
+def scores_part(
+    catalog, rows: dict[int, dict], name: str, scorer: str = "test"
+) -> tuple[Path, dict[str, int]]:
+    """Write one part of scores, image id -> metric -> value (a text: why it failed) or further columns of a part, as
+    measured by a scorer of that name; returns its path and metric -> scorer id."""
+    from catalog import metrics
     from catalog.store import parts
     from lensdata import score, scorers
     from lensdata.models import ScorerId
 
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    ids = scorers.register(catalog, {name: ScorerId(name, scorer, "1", "none", "test") for name in names})
+    measured = [metric for metric in metrics.names() if any(metric in row for row in rows.values())]
+    ids = scorers.register(
+        catalog, {metric: ScorerId(metric, scorer, "1", "none", "test") for metric in measured}
+    )
     made = []
     for image_id, values in rows.items():
         row: dict[str, object] = {"image_id": image_id, "status": "ok"}
-        for name, value in values.items():
-            row[f"{'error' if isinstance(value, str) else 'value'}_{ids[name]}"] = value
+        for column, value in values.items():
+            kind = "error" if isinstance(value, str) else "value"
+            row[f"{kind}_{ids[column]}" if column in ids else column] = value
         made.append(row)
-    schema = score.part_schema({number: name for name, number in ids.items()})
+    schema = score.part_schema({number: metric for metric, number in ids.items()})
     frame = pl.DataFrame(made, schema=schema, orient="row")
-    part = parts.write(catalog.root, "score", f"score-test-{catalog.version}", frame)
-    catalog.commit_part("score", part, score.STAGE.commit, {"scorers": list(ids.values())})
-    return ids
+    return parts.write(catalog.root, "score", name, frame), ids
 
 
 GOOD = {"nsfw": 0.1, "aesthetic": 5.0, "watermark": 0.1, "clarity": 500.0, "entropy": 6.0, "luminance": 0.5}

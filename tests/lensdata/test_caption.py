@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import catalog
-from lensdata.caption import Caption, Captioner, Copied, FromSource, caption, copy_all
+from lensdata.caption import Caption, Copied, FromSource, caption, copy_all
 from lensdata.ingest import ingest
 from tests.helpers import picture
+
+
+@dataclass(frozen=True)
+class Vlm:
+    """A captioner of dense captions that says what it is told to."""
+
+    look: Callable[[list[dict[str, Any]]], Iterable[Caption]]
+    prompt_hash: str | None = None
+    settings: str | None = None
+    style: str = "dense"
+    model: str = "some-vlm"
+
+    def __call__(self, rows: list[dict[str, Any]]) -> Iterable[Caption]:
+        return self.look(rows)
 
 
 @pytest.fixture
@@ -64,9 +79,9 @@ def test_another_captioner_adds_versions_and_keeps_its_failures(opened: catalog.
             else:
                 yield Caption(row["image_id"], f"dense text of {row['image_id']}", tokens=20, cost=0.001)
 
-    first = Captioner("dense", "some-vlm", look, prompt_hash="a", settings=json.dumps({"temperature": 0}))
+    first = Vlm(look, "a", json.dumps({"temperature": 0}))
     assert caption(opened, first) == (2, 1)
-    assert caption(opened, Captioner("dense", "some-vlm", look, prompt_hash="b")) == (2, 1)
+    assert caption(opened, Vlm(look, "b")) == (2, 1)
     rows = opened.sql(
         "SELECT prompt_hash, count(text), count(error), sum(tokens) FROM captions GROUP BY ALL ORDER BY 1"
     )
@@ -111,7 +126,7 @@ def test_what_was_asked_for_and_is_not_there_is_recorded(opened: catalog.Catalog
 def test_the_sources_dense_caption_never_replaces_a_captioners(
     opened: catalog.Catalog, tmp_path: Path
 ) -> None:
-    look = Captioner("dense", "vlm", lambda rows: (Caption(row["image_id"], "seen") for row in rows))
+    look = Vlm(lambda rows: (Caption(row["image_id"], "seen") for row in rows))
     assert caption(opened, look) == (3, 0)
     add(opened, tmp_path, "told", recaption="told")
     assert copy_all(opened).dense == 0

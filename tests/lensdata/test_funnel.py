@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import catalog
+from catalog import metrics
 from catalog.errors import BadInput
-from lensdata.funnel import RULES, sweep_table, why
+from lensdata.funnel import sweep_table, why
+from tests.helpers import GOOD, commit_scores
 
 SCHEMA = {
     "status": pl.String, "side": pl.Int32, "aesthetic": pl.Float32, "nsfw": pl.Float32, "luminance": pl.Float32,
@@ -35,10 +37,10 @@ IMAGE = st.fixed_dictionaries(
     }
 )
 REPLACE = """
-DELETE FROM images; DELETE FROM scores; DELETE FROM clusters; DELETE FROM captions; DELETE FROM buckets;
+DELETE FROM images; DELETE FROM measured; DELETE FROM clusters; DELETE FROM captions; DELETE FROM buckets;
 INSERT INTO images (image_id, source, uri, byte_offset, byte_length, width, height, status, ingested_at)
 SELECT image_id, 'web', 'x', image_id, 1, side, side, status, now()::TIMESTAMP FROM made;
-INSERT INTO scores (image_id, nsfw, aesthetic, watermark, clarity, entropy, luminance)
+INSERT INTO measured (image_id, value_1, value_2, value_3, value_4, value_5, value_6)
 SELECT image_id, nsfw, aesthetic, 0.1, 500, 6, luminance FROM made;
 INSERT INTO clusters
 SELECT image_id, keeper, keeper, 1, NULL, CASE WHEN counted THEN count(*) OVER (PARTITION BY keeper) END
@@ -54,7 +56,9 @@ INSERT INTO buckets SELECT image_id, 512, '1:1', 512, 512 FROM made WHERE bucket
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> catalog.Catalog:
-    return catalog.open(tmp_path_factory.mktemp("ledger") / "catalog")
+    found = catalog.open(tmp_path_factory.mktemp("ledger") / "catalog")
+    commit_scores(found, {1: GOOD})  # which makes the scorers 1 to 6, in the order of the registry
+    return found
 
 
 def replace(opened: catalog.Catalog, images: list[dict[str, Any]]) -> None:
@@ -86,7 +90,7 @@ def test_a_sweep_is_a_funnel_at_every_step(opened, images, score, dedup) -> None
     replace(opened, images)
     swept = sweep_table(opened.select(dedup=dedup), *score)
     name = swept.columns[0]
-    rule = next(rule for rule, (_, names) in RULES.items() if name in names)
+    rule = next(rule.name for rule in metrics.rules() if name in rule.limits)
     assert all(a < b for a, b in pairwise(swept[name]))
     for row in swept.iter_rows(named=True):
         steps = opened.select(dedup=dedup, **{name: row[name]}).funnel()
@@ -102,7 +106,7 @@ def test_funnel_overlaps_why_and_selection_agree(opened, images, dedup) -> None:
     chosen = opened.select(dedup=dedup)
     judged = [why(chosen, n) for n in range(1, len(images) + 1)]
     drops = [{r["rule"] for r in image["rules"] if r["verdict"] != "kept"} for image in judged]
-    rules = list(RULES)
+    rules = [rule.name for rule in metrics.rules()]
     for step, row in enumerate(chosen.funnel().iter_rows(named=True), 1):
         rule, above = row["rule"], set(rules[:step])
         assert rule == rules[step - 1]
@@ -142,7 +146,7 @@ def test_the_overlaps_from_the_command_line(command, tmp_path: Path) -> None:
         catalog.open(tmp_path / "catalog"), [{"status": "ok", "side": 300, "aesthetic": 2.0, "bucket": True}]
     )
     rows = json.loads(command("lensdata", "funnel", "--overlaps", "--json").stdout)
-    assert [row["rule"] for row in rows] == list(RULES)
+    assert [row["rule"] for row in rows] == [rule.name for rule in metrics.rules()]
     assert (rows[1]["resolution"], rows[1]["aesthetic"], rows[1]["bucket"]) == (1, 1, 0)
     refused = command("lensdata", "funnel", "--overlaps", "--sweep", "nsfw", "0", "1", "1")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import catalog
 from catalog.errors import BadInput
-from lensdata.ingest import ingest
+from lensdata.ingest import STAGE, ingest
 from tests.fakes import zoo
 from tests.helpers import fill, make_tar, picture, png
 
@@ -46,7 +47,7 @@ def test_parts_of_many_sizes_give_the_same_ids(tmp_path: Path, images: Path, mon
 
     catalogs = []
     for size in (512, 5):
-        monkeypatch.setattr("lensdata.ingest.PART_IMAGES", size)
+        monkeypatch.setattr("lensdata.ingest.STAGE", replace(STAGE, part_items=size))
         catalogs.append(catalog.open(tmp_path / f"c{size}"))
         module.ingest(catalogs[-1], [images], workers=2)
     columns = "image_id, uri, sha256, status"
@@ -177,7 +178,7 @@ def test_sources_that_overlap_are_listed_once(opened: catalog.Catalog, images: P
     fill(images / ".hidden", 2)
     (images / "link").symlink_to(images / "sub")
     make_tar(images / "s.tar", [("a.png", png(1))])
-    monkeypatch.setattr("lensdata.ingest.PART_IMAGES", 4)
+    monkeypatch.setattr("lensdata.ingest.STAGE", replace(STAGE, part_items=4))
     paths = [images / "sub", images, images / ".." / "images", images, images / "s.tar"]
     assert ingest(opened, paths, workers=2).added == 15
     assert opened.sql("SELECT count(DISTINCT (uri, byte_offset)), max(image_id) FROM images").row(0) == (

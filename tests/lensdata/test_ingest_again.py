@@ -12,7 +12,7 @@ import catalog
 from catalog.store import parts
 from lensdata import score
 from lensdata.ingest import ingest
-from tests.helpers import make_tar, picture, png
+from tests.helpers import commit_scores, make_tar, picture, png, scores_part
 
 TABLES = ("scores", "embeddings", "clusters", "captions", "buckets")
 
@@ -29,19 +29,12 @@ def image(opened: catalog.Catalog, path: Path, offset: int = 0) -> dict:
     return opened.sql(text, uri=str(path), offset=offset).row(0, named=True)
 
 
-def commit_scores(opened: catalog.Catalog, **row: object) -> None:
-    """Through the statements that scoring uses, one image's row."""
-    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    part = parts.write(opened.root, "score", f"score-again-{opened.version}", frame)
-    opened.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
-
-
 @pytest.fixture
 def known(filled_own: catalog.Catalog, images: Path) -> tuple[catalog.Catalog, Path, dict]:
     """A catalog in which the picture `path` has a row in every table, and another one was dropped in its favour."""
     path = images / "picture-0003.jpg"
     row = image(filled_own, path)
-    commit_scores(filled_own, image_id=row["image_id"], embedding_model="m", embedding_row=0)
+    commit_scores(filled_own, {row["image_id"]: {"embedding_model": "m", "embedding_row": 0}})
     clusters = pl.DataFrame(
         {"image_id": [1], "keeper_id": [row["image_id"]], "similarity": [0.99], "reason": ["embedding"]},
         schema={"image_id": pl.Int64, "keeper_id": pl.Int64, "similarity": pl.Float32, "reason": pl.String},
@@ -79,10 +72,7 @@ def test_changed_bytes_keep_the_id_and_lose_what_was_made_of_the_old(known) -> N
 def test_scores_of_the_old_bytes_are_not_committed_afterwards(known) -> None:
     """A killed job has left them, finished."""
     opened, path, before = known
-    row = {"image_id": before["image_id"], "nsfw": 0.1, "nsfw_state": "scored", "nsfw_scorer": 1}
-    parts.write(
-        opened.root, "score", "score-late", pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    )
+    scores_part(opened, {before["image_id"]: {"nsfw": 0.1}}, "score-late")
     picture(77, 600, 400).save(path)
     ingest(opened, [path.parent], workers=1)
     score.score(opened, only=("clarity",), workers=1)

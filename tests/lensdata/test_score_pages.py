@@ -8,12 +8,13 @@ import pytest
 
 import catalog
 from lensdata import score as scoring
+from lensdata import stage
 from lensdata.ingest import ingest
 
 
 @pytest.mark.parametrize("ids", [1, 5, 12, 100])
 def test_no_page_is_missed(images: Path, tmp_path: Path, monkeypatch, ids: int) -> None:
-    monkeypatch.setattr(scoring, "PAGE_IDS", ids)
+    monkeypatch.setattr(stage, "PAGE_IDS", ids)
     monkeypatch.setattr(scoring, "PART_IMAGES", 2)
     opened = catalog.open(tmp_path / "catalog")
     ingest(opened, [images], workers=1)

@@ -9,17 +9,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 import catalog
 from catalog import manifest
 from catalog.errors import BadInput
-from catalog.store import parts, snapshot
+from catalog.store import snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
 from lensdata.ingest import ingest
 from lensdata.shards import build, remove, verify
+from tests.helpers import scores_part
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -120,9 +120,7 @@ def test_it_stays_removed_whatever_becomes_of_its_file(filled_own: catalog.Catal
 
 
 def test_what_a_killed_job_knew_of_it_is_not_committed_afterwards(filled_own: catalog.Catalog) -> None:
-    row = {"image_id": 2, "status": "ok", "nsfw": 0.1, "nsfw_state": "scored", "nsfw_scorer": 1}
-    late = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    parts.write(filled_own.root, "score", "score-late", late)
+    scores_part(filled_own, {2: {"nsfw": 0.1}}, "score-late")
     folder = filled_own.root / "embeddings" / "m"
     vectors.save_vectors(folder, "score-late", [(np.ones(4), np.ones((32, 32, 3), np.uint8))])
     remove(filled_own, [2], "x", [])
@@ -136,11 +134,8 @@ def test_vectors_are_blanked(filled: catalog.Catalog) -> None:
     folder = filled.root / "embeddings" / "m"
     folder.mkdir(parents=True)
     np.save(folder / "p.npy", np.ones((3, 4), dtype=np.float16))
-    row = {"image_id": 2, "embedding_model": "m", "embedding_row": 1}
-    part = parts.write(
-        filled.root, "score", "p", pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    )
-    filled.commit_part("score", part, score.PART_STATEMENTS, part_id="p")
+    part, _ = scores_part(filled, {2: {"embedding_model": "m", "embedding_row": 1}}, "p")
+    filled.commit_part("score", part, score.STAGE.commit, {"scorers": []})
     remove(filled, [2], "x", [])
     assert np.load(folder / "p.npy").sum(axis=1).tolist() == [4, 0, 4]
 
