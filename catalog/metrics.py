@@ -8,10 +8,14 @@ shard's JSON follow from its row. To add one, add a row (or call `register`), an
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
-from catalog.errors import LensError
+from catalog.errors import BadInput, LensError
+
+OWN = "LENS_METRICS"
 
 OFF_BELOW, OFF_ABOVE = (
     -math.inf,
@@ -124,6 +128,16 @@ def register(metric: Metric) -> None:
     if not metric.learned and not (metric.measure and metric.scorer):
         raise LensError(f"the metric {metric.name} needs the function that measures it and its scorer's name")
     set_registry((*METRICS, metric))
+
+
+def load_own() -> None:
+    """Import the modules that the environment variable LENS_METRICS names (separated by commas), which `register`
+    metrics of one's own. Raises BadInput for one that cannot be imported."""
+    for module in filter(None, (name.strip() for name in os.environ.get(OWN, "").split(","))):
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise BadInput(f"{OWN} names {module}, which cannot be imported: {error}") from None
 
 
 def set_registry(metrics: Sequence[Metric]) -> None:

@@ -16,6 +16,11 @@ from catalog.manifest import rows as tables
 from catalog.store import parts
 
 FORMAT = "lens-manifest/1"
+# Of samples.parquet, besides the metrics of whoever made it, which stand before file_size.
+COLUMNS = (
+    "image_id", "bucket", "shard", "uri", "offset", "length", "sha256", "format", "width", "height", "source",
+    "caption", "caption_style", "brief", "file_size", "file_mtime_ns",
+)  # fmt: skip
 MIXED = "lens-manifest/2"  # has weights, which a reader of the first format would leave out in silence
 
 
@@ -74,7 +79,7 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
         "caption_style": row["caption_style"],
         "brief": row["brief"]
         or "",  # never null: readers that infer a schema from the first samples take it for good
-        "scores": {name: row[name] for name in metrics.names() if name in row},
+        "scores": {name: value for name, value in row.items() if name not in COLUMNS},
     }
 
 
@@ -86,12 +91,9 @@ def named(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
 
 def samples(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
     """The columns of samples.parquet, of selected rows."""
-    columns = [
-        "image_id", "bucket", "shard", "uri", "byte_offset", "byte_length", "sha256", "format", "width", "height",
-        "source", "caption", "caption_style", "brief", *metrics.names(), "file_size", "file_mtime_ns",
-    ]  # fmt: skip
     found = named(rows, styles).with_columns(shard=pl.lit(None, dtype=pl.String))
-    return found.select(columns).rename({"byte_offset": "offset", "byte_length": "length"})
+    found = found.rename({"byte_offset": "offset", "byte_length": "length"})
+    return found.select(*COLUMNS[:-2], *metrics.names(), *COLUMNS[-2:])
 
 
 def fingerprint_of(samples: pl.DataFrame | Iterable[pl.DataFrame], mixture: Mapping[str, float]) -> str:

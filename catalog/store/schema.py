@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from catalog import metrics
 from catalog.store import statements
 from catalog.store.connection import row
 
@@ -51,9 +52,11 @@ def create_views(connection: duckdb.DuckDBPyConnection, temporary: bool = False)
 
 
 def slots(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows."""
+    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows, and the metrics
+    that have columns: those of the registry, and those that were scored under another one."""
     found = connection.execute(statements.statement("score/scorers")).fetchall()
-    return {"in_use": {metric: id for id, metric, *_, in_use in found if in_use}}
+    in_use = {metric: id for id, metric, *_, used in found if used}
+    return {"in_use": in_use, "columns": list(dict.fromkeys([*metrics.names(), *sorted(in_use)]))}
 
 
 def _scorers(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:

@@ -12,27 +12,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from catalog.errors import BadInput
 from lensdata.engine.local import Machine
 from lensdata.engine.pool import Site, drive
-from lensdata.engine.task import Task, Watch, Work, unguarded
+from lensdata.engine.task import Ray, Task, Watch, Work, unguarded
 
 __all__ = ["HERE", "ITEM_SECONDS", "On", "Ray", "Task", "Watch", "Work", "run"]
 
 HERE = "here"  # this process, one task after the other, without a guard over items
 ITEM_SECONDS = 30.0  # one image may take this long before it is given up as `timeout`
-
-
-@dataclass(frozen=True)
-class Ray:
-    """A Ray cluster: `address` (HOST:PORT, `auto` or `local`; None: RAY_ADDRESS, else the one `ray start` began on
-    this machine, else one of our own) and `gpus`, the share of GPUs that each worker holds."""
-
-    address: str | None = None
-    gpus: float = 0.0
 
 
 On = str | Ray  # "local", "ray" (the same as Ray()), a Ray with settings, or HERE

@@ -11,16 +11,13 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catalog.errors import BadInput, LensError
 from catalog.notices import say
 from lensdata.engine import connect
 from lensdata.engine.local import Process
-from lensdata.engine.task import ATTEMPTS, Died, Task, Work
-
-if TYPE_CHECKING:
-    from lensdata.engine import Ray
+from lensdata.engine.task import ATTEMPTS, Died, Ray, Task, Work
 
 TICK = 10.0  # seconds after which the cluster's size is looked at again
 LOST = -signal.SIGKILL  # the exit code of a worker whose actor or node is gone: nobody's fault

@@ -1,4 +1,4 @@
-"""A task, the watch over its items, and who is to blame when a worker dies."""
+"""A task, where tasks are run, the watch over their items, and who is to blame when a worker dies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ from catalog.errors import LensError
 
 BLAMELESS = {signal.SIGKILL, signal.SIGTERM}  # who sent it, the user or the system, is unknown: try once more
 ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A Ray cluster: `address` (HOST:PORT, `auto` or `local`; None: RAY_ADDRESS, else the one `ray start` began on
+    this machine, else one of our own) and `gpus`, the share of GPUs that each worker holds."""
+
+    address: str | None = None
+    gpus: float = 0.0
 
 
 @dataclass

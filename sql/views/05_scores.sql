@@ -1,19 +1,19 @@
 -- One row per scored image, with each metric by the scorer in use: value, state (NULL: missing, 'failed' or 'scored'),
--- reason of a failure, and the scorer's id. What the other scorers of a metric measured stays in `measured`.
+-- reason of a failure, and the scorer's id. A metric that only another Lens's registry knows has its columns, too. What the other scorers of a metric measured stays in `measured`.
 CREATE OR REPLACE VIEW scores AS
 SELECT
     image_id,
-{% for metric in metrics %}
-{% set id = in_use.get(metric.name) %}
+{% for metric in columns %}
+{% set id = in_use.get(metric) %}
 {% if id %}
-    value_{{ id }} AS {{ metric.name }},
+    value_{{ id }} AS {{ metric }},
     CASE WHEN value_{{ id }} IS NOT NULL THEN 'scored' WHEN error_{{ id }} IS NOT NULL THEN 'failed' END
-        AS {{ metric.name }}_state,
-    error_{{ id }} AS {{ metric.name }}_error,
-    CASE WHEN value_{{ id }} IS NOT NULL OR error_{{ id }} IS NOT NULL THEN {{ id }} END AS {{ metric.name }}_scorer,
+        AS {{ metric }}_state,
+    error_{{ id }} AS {{ metric }}_error,
+    CASE WHEN value_{{ id }} IS NOT NULL OR error_{{ id }} IS NOT NULL THEN {{ id }} END AS {{ metric }}_scorer,
 {% else %}
-    NULL::FLOAT AS {{ metric.name }}, NULL::VARCHAR AS {{ metric.name }}_state,
-    NULL::VARCHAR AS {{ metric.name }}_error, NULL::INTEGER AS {{ metric.name }}_scorer,
+    NULL::FLOAT AS {{ metric }}, NULL::VARCHAR AS {{ metric }}_state,
+    NULL::VARCHAR AS {{ metric }}_error, NULL::INTEGER AS {{ metric }}_scorer,
 {% endif %}
 {% endfor %}
     phash

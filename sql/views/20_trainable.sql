@@ -13,8 +13,8 @@ WITH latest_caption AS (
 SELECT
     i.image_id, i.sha256, i.source, i.uri, i.byte_offset, i.byte_length, i.format, i.frames, i.status,
     i.width, i.height, i.width::BIGINT * i.height AS area,
-{% for metric in metrics %}
-    s.{{ metric.name }},
+{% for metric in columns %}
+    s.{{ metric }},
 {% endfor %}
     k.keeper_id, k.keeper_id = i.image_id AS is_keeper, k.cluster_id, k.similarity, k.members,
     c.dense, c.brief, c.alt,

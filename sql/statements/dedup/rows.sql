@@ -5,7 +5,10 @@
 SELECT
     i.image_id, i.sha256, i.width, i.height, s.phash,
 {% for metric in metrics if not metric.learned %}
-    s.{{ metric.name }}, s.{{ metric.name }}_scorer,
+    s.{{ metric.name }},
+{% endfor %}
+{% for metric in metrics if not metric.learned %}
+    s.{{ metric.name }}_scorer,
 {% endfor %}
     round(s.aesthetic, 3) AS aesthetic, e.part, e.row
 FROM images i

@@ -1,0 +1,97 @@
+"""A metric that is named in one place is found everywhere: the recipe of docs/architecture.md, run."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SCORES = ("--max-nsfw", "none", "--min-aesthetic", "none", "--max-watermark", "none")
+
+
+@pytest.fixture
+def own(tmp_path: Path, command):
+    """Run `lensdata` with the recipe's module on its path."""
+    recipe = re.search(
+        r"```python\n(# our_metrics\.py.*?)```", (ROOT / "docs/architecture.md").read_text(), re.S
+    )
+    assert recipe is not None
+    (tmp_path / "our_metrics.py").write_text(recipe[1])
+    env = {"LENS_METRICS": "our_metrics", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+    def run(*args: object, code: int = 0) -> str:
+        done = command("lensdata", *args, env=env)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_metric_named_in_one_place_is_found_everywhere(own, images: Path, tmp_path: Path, command) -> None:
+    own("ingest", images)
+    assert "--min-warmth" in own("build-shards", "--help")
+    own(
+        "score",
+        "--only",
+        "warmth",
+        "--only",
+        "clarity",
+        "--only",
+        "entropy",
+        "--only",
+        "luminance",
+        "--workers",
+        1,
+    )
+    values = {
+        row["image_id"]: row["warmth"]
+        for row in map(json.loads, own("query", "SELECT image_id, warmth FROM trainable", "--format", "json").splitlines())
+    }  # fmt: skip
+    assert len(values) == 12 and all(0 <= value <= 1 for value in values.values())
+    own("caption")
+    own("bucket")
+
+    ordered = sorted(values.values())
+    cut = (ordered[5] + ordered[6]) / 2
+    rows = {
+        row["rule"]: row
+        for row in json.loads(own("funnel", *SCORES, "--no-dedup", "--min-warmth", cut, "--json"))
+    }
+    assert rows["warmth"]["dropped"] == 6 and list(rows).index("warmth") == list(rows).index("luminance") + 1
+    coldest = min(values, key=lambda image_id: values[image_id])
+    verdicts = {
+        rule["rule"]: rule for rule in json.loads(own("why", coldest, "--min-warmth", cut, "--json"))["rules"]
+    }
+    assert verdicts["warmth"]["verdict"] == "dropped"
+    assert verdicts["warmth"]["scorer"] == "computed/red-share@1"
+    own("funnel", "--sweep", "warmth", 0, 1, 0.25)
+
+    own("build-shards", "--out", "shards", *SCORES, "--no-dedup", "--min-warmth", cut, "--min-area", "none")
+    told = {}
+    for path in (tmp_path / "shards").glob("*.tar"):
+        with tarfile.open(path) as tar:
+            for member in tar:
+                if member.name.endswith(".json"):
+                    meta = json.loads(tar.extractfile(member).read())  # type: ignore[union-attr]
+                    told[meta["image_id"]] = meta["scores"]["warmth"]
+    assert told == pytest.approx({image_id: value for image_id, value in values.items() if value > cut})
+
+    own("report", "--out", "report.html", "--thumbs", 2)
+    page = (tmp_path / "report.html").read_text()
+    assert "Warmth" in page and "share of red" in page
+    # A Lens that does not know the metric still shows what was measured, and opens the catalog.
+    plain = command("lensdata", "query", "SELECT count(warmth) AS n FROM trainable", "--format", "csv")
+    assert plain.stdout.split() == ["n", "12"], plain.stderr
+
+
+def test_a_module_that_is_not_there_is_one_line(command) -> None:
+    done = command("lensdata", "--help", env={"LENS_METRICS": "no_such_module_of_ours"})
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "lensdata: LENS_METRICS names no_such_module_of_ours, which cannot be imported"
+    )
+    assert len(done.stderr.splitlines()) == 1
