@@ -47,10 +47,8 @@ def test_a_metric_named_in_one_place_is_found_everywhere(own, images: Path, tmp_
         "--workers",
         1,
     )
-    values = {
-        row["image_id"]: row["warmth"]
-        for row in map(json.loads, own("query", "SELECT image_id, warmth FROM trainable", "--format", "json").splitlines())
-    }  # fmt: skip
+    lines = own("query", "SELECT image_id, warmth FROM trainable", "--format", "json").splitlines()
+    values = {row["image_id"]: row["warmth"] for row in map(json.loads, lines)}
     assert len(values) == 12 and all(0 <= value <= 1 for value in values.values())
     own("caption")
     own("bucket")
