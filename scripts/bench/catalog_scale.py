@@ -25,16 +25,19 @@ import numpy as np
 import polars as pl
 
 import catalog
+from catalog import metrics
 from catalog.buckets import BUCKETS
 from catalog.store import parts, snapshot
 from lensdata import score, scorers
 from lensdata.funnel import sweep_table, why
+from lensdata.models import ScorerId
 
 ROUNDS = 5
 FILL = Path(__file__).with_name("catalog_scale.sql").read_text(encoding="utf-8")
 FILL_IMAGES = 1_000_000  # at a time
 MOST_JOINED = 20_000_000  # without the snapshot the funnel of 10M images takes 5 GB
 PART = 1_000_000
+SCORERS = dict(enumerate(metrics.names(), 1))  # id -> metric, as the catalog numbers them
 SIX = (
     "nsfw <= 0.5 AND aesthetic >= 3 AND watermark <= 0.75 AND clarity >= 20 AND entropy >= 1"
     " AND luminance BETWEEN 0.05 AND 0.98"
@@ -56,15 +59,17 @@ SELECT count(DISTINCT block_id) * 262144 FROM pragma_storage_info('{}') WHERE pe
 
 def fill(root: Path, images: int) -> None:
     """A catalog of `images` rows in every table of the images."""
-    catalog.open(root)
+    opened = catalog.open(root)
+    ids = {name: ScorerId(name, "model", "1", "none", "bench") for name in metrics.names()}
+    assert {n: name for name, n in scorers.register(opened, ids).items()} == SCORERS
     names = [{"place": n, "base": b.base, "aspect": b.aspect, "width": b.width, "height": b.height}
              for n, b in enumerate(BUCKETS, 1)]  # fmt: skip
     with duckdb.connect(str(root / "catalog.duckdb")) as connection:
         connection.register("bucket_names", pl.DataFrame(names).to_arrow())
         for first in range(1, images + 1, FILL_IMAGES):
-            ids = {"first": first, "last": min(first + FILL_IMAGES - 1, images)}
+            span = {"first": first, "last": min(first + FILL_IMAGES - 1, images)}
             for statement in duckdb.extract_statements(FILL):
-                used = {key: value for key, value in ids.items() if f"${key}" in statement.query}
+                used = {key: value for key, value in span.items() if f"${key}" in statement.query}
                 connection.execute(statement.query, used)
 
 
@@ -94,12 +99,8 @@ def frame_of(first: int, rows: int, vectors: bool = True, step: int = 1) -> pl.D
         "image_id": np.arange(first, first + rows * step, step), "status": "ok",
         "phash": rng.integers(0, 2**63, rows, dtype=np.uint64),
     }  # fmt: skip
-    for n, metric in enumerate(scorers.METRICS, 1):
-        columns |= {
-            metric: rng.random(rows, dtype=np.float32),
-            f"{metric}_state": "scored",
-            f"{metric}_scorer": n,
-        }
+    for n in SCORERS:
+        columns[f"value_{n}"] = rng.random(rows, dtype=np.float32)
     if vectors:
         columns |= {"embedding_model": "model@1", "embedding_row": np.arange(rows)}
     frame = pl.DataFrame({k: v for k, v in columns.items() if isinstance(v, np.ndarray)}).with_columns(
@@ -107,8 +108,12 @@ def frame_of(first: int, rows: int, vectors: bool = True, step: int = 1) -> pl.D
     )
     return frame.select(
         (pl.col(name) if name in columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in score.part_schema().items()
+        for name, dtype in score.part_schema(SCORERS).items()
     )
+
+
+def commit(opened: catalog.Catalog, part: Path) -> None:
+    opened.commit_part("score", part, score.STAGE.commit, {"scorers": list(SCORERS)})
 
 
 def commits(opened: catalog.Catalog, images: int) -> dict[str, float]:
@@ -125,9 +130,7 @@ def commits(opened: catalog.Catalog, images: int) -> dict[str, float]:
             for n in range(ROUNDS):
                 frame = frame_of(first + n * rows * (label == "new"), rows, step=step)
                 part = parts.write(opened.root, "score", f"bench-{time.time_ns()}", frame)
-                taken.append(
-                    _cpu(lambda p=part: opened.commit_part("score", p, score.PART_STATEMENTS, part_id=p.stem))
-                )
+                taken.append(_cpu(lambda p=part: commit(opened, p)))
             found[f"commit {rows} {label}"] = statistics.median(taken)
     return found
 
@@ -150,9 +153,7 @@ def large_commit(opened: catalog.Catalog, images: int) -> dict[str, float]:
             if not vectors:
                 copy = f"COPY (FROM '{part}') TO '{opened.root / 'copy.parquet'}' (COMPRESSION zstd)"
                 found["DuckDB's parquet"].append(_cpu(lambda c=copy: duckdb.connect().execute(c)))
-            found[f"commit{also}"].append(
-                _cpu(lambda p=part: opened.commit_part("score", p, score.PART_STATEMENTS, part_id=p.stem))
-            )
+            found[f"commit{also}"].append(_cpu(lambda p=part: commit(opened, p)))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -169,7 +170,7 @@ def measure(root: Path, images: int) -> dict[str, float]:
     reader = catalog.open(root, read_only=True)
     chosen = reader.select(captions=("alt",))
     with duckdb.connect(str(database), read_only=True) as plain:
-        tables = ("images", "scores", "embeddings", "clusters", "captions", "buckets")
+        tables = ("images", "measured", "embeddings", "clusters", "captions", "buckets")
         sizes = {
             f"bytes an image: {name}": plain.execute(BYTES.format(name)).fetchall()[0][0] / images
             for name in tables
@@ -232,7 +233,7 @@ def bare(database: Path, query: str) -> list[tuple[object, ...]]:
 def peak_gigabytes(root: Path, least: int) -> float:
     """Peak memory of a process that asks for the funnel and the histogram, with a snapshot from `least` images on."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import catalog; from catalog import snapshot\n"
+        "import sys; sys.path.insert(0, sys.argv[1]); import catalog; from catalog.store import snapshot\n"
         "snapshot.LEAST_IMAGES = int(sys.argv[4]); c = catalog.open(sys.argv[2], read_only=True)\n"
         "c.select(captions=('alt',)).funnel(); c.sql(sys.argv[3])\n"
         "status = open('/proc/self/status').read()\n"  # ru_maxrss would be the parent's

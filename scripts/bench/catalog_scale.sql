@@ -14,15 +14,15 @@ SELECT
     TIMESTAMP '2026-01-01', 2048000000, 1767225600000000000 + id // 10000
 FROM range($first, $last + 1) AS ids(id);
 
-INSERT INTO scores
+INSERT INTO measured (image_id, value_1, value_2, value_3, value_4, value_5, value_6, phash)
 SELECT
     id,
-    hash(id + 5) % 1000003 / 1250003.0, 'scored', NULL, 1,
-    2.6 + hash(id + 6) % 1000003 / 250000.0, 'scored', NULL, 2,
-    hash(id + 7) % 1000003 / 1100003.0, 'scored', NULL, 3,
-    hash(id + 8) % 1000003 / 500.0, 'scored', NULL, 4,
-    hash(id + 9) % 1000003 / 125000.0, 'scored', NULL, 5,
-    hash(id + 10) % 1000003 / 1000003.0, 'scored', NULL, 6,
+    hash(id + 5) % 1000003 / 1250003.0,
+    2.6 + hash(id + 6) % 1000003 / 250000.0,
+    hash(id + 7) % 1000003 / 1100003.0,
+    hash(id + 8) % 1000003 / 500.0,
+    hash(id + 9) % 1000003 / 125000.0,
+    hash(id + 10) % 1000003 / 1000003.0,
     hash(id + 11)
 FROM range($first, $last + 1) AS ids(id);
 

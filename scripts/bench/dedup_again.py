@@ -30,7 +30,7 @@ import polars as pl
 from near_duplicates import WIDTH, plant
 
 import catalog
-from catalog import Catalog
+from catalog import Catalog, metrics
 from catalog.store import parts
 from lensdata import scorers
 from lensdata.dedup import dedup
@@ -52,6 +52,14 @@ def insert(opened: Catalog, table: str, frame: pl.DataFrame) -> None:
         connection.from_arrow(frame.with_columns(missing).select(columns).to_arrow()).insert_into(table)
 
 
+def register(opened: Catalog) -> dict[str, int]:
+    """Metric -> scorer id, of what deduplication looks at."""
+    names = ("aesthetic", *metrics.names(learned=False))
+    return scorers.register(
+        opened, {name: scorers.ScorerId(name, "model", "1", "none", "bench") for name in names}
+    )
+
+
 def add(opened: Catalog, vectors: np.ndarray, which: np.ndarray, first: int) -> None:
     """Enter images first, first + 1, ... with the vectors of `which`, as ingest and scoring would have."""
     rng = np.random.default_rng(first)
@@ -69,10 +77,7 @@ def add(opened: Catalog, vectors: np.ndarray, which: np.ndarray, first: int) -> 
         sha256=pl.col("image_id").hash().cast(pl.String), source=pl.lit("bench"), status=pl.lit("ok"), ingested_at=now,
         uri=pl.lit("bench"), byte_offset=pl.lit(0), byte_length=pl.lit(1),
     )  # fmt: skip
-    measured = {
-        name: rng.random(count).astype(np.float32)
-        for name in ("aesthetic", "clarity", "entropy", "luminance")
-    }
+    measured = {f"value_{n}": rng.random(count).astype(np.float32) for n in register(opened).values()}
     scores = pl.DataFrame({"image_id": ids, **measured}).with_columns(phash=pl.lit(0, pl.UInt64))
     places = pl.DataFrame(
         {
@@ -81,7 +86,7 @@ def add(opened: Catalog, vectors: np.ndarray, which: np.ndarray, first: int) -> 
             "row": np.arange(count, dtype=np.int32) % PART,
         }
     ).with_columns(model=pl.lit(model()))
-    for table, frame in (("images", images), ("scores", scores), ("embeddings", places)):
+    for table, frame in (("images", images), ("measured", scores), ("embeddings", places)):
         insert(opened, table, frame)
 
 
@@ -118,28 +123,28 @@ def watched(work: Callable[[], Any]) -> tuple[Any, float, float, dict[str, int]]
 
 def change(opened: Catalog, count: int) -> None:
     """Of every thousand images one becomes unreadable and one gets another aesthetic score."""
+    best = register(opened)["aesthetic"]
     gone, other = np.split(np.random.default_rng(2).permutation(count)[: 2 * (count // 1000)] + 1, 2)
     frame = pl.concat(
         [
             pl.DataFrame({"image_id": gone}).with_columns(status=pl.lit("corrupt")),
             pl.DataFrame({"image_id": other}).with_columns(
-                aesthetic=pl.int_range(pl.len()) / len(other), aesthetic_state=pl.lit("scored")
+                (pl.int_range(pl.len()) / len(other)).alias(f"value_{best}")
             ),
         ],
         how="diagonal",
     )
-    missing = [pl.lit(None).alias(name) for name in part_schema() if name not in frame.columns]
-    frame = frame.with_columns(missing).select(
-        pl.col(name).cast(kind) for name, kind in part_schema().items()
-    )
+    schema = part_schema({best: "aesthetic"})
+    missing = [pl.lit(None).alias(name) for name in schema if name not in frame.columns]
+    frame = frame.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in schema.items())
     part = parts.write(opened.root, "bench", "bench-change", frame)
-    opened.commit_part("bench", part, ["score/part", "score/part_status"])
+    opened.commit_part("bench", part, ["score/part", "score/part_status"], {"scorers": [best]})
 
 
 def forget(opened: Catalog) -> None:
     """As if nothing had ever been deduplicated."""
     (opened.root / "embeddings" / model() / FILE).unlink()
-    none = opened.query("FROM clusters LIMIT 0", {}, {})
+    none = opened.sql("FROM clusters LIMIT 0")
     opened.commit_part("dedup", parts.write(opened.root, "bench", "bench-none", none), ["dedup/clear"])
 
 
