@@ -1,12 +1,12 @@
--- The $shown images nearest to a threshold on either side, nearest first. A value equal to the threshold is kept.
+-- The $shown readable images nearest to a threshold on either side, nearest first. A value equal to the threshold is kept.
 WITH value_of AS (
     {{ values }}
 ),
 judged AS (
     SELECT image_id, value, abs(value - $threshold) AS distance,
            CASE WHEN $is_max THEN value <= $threshold ELSE value >= $threshold END AS kept
-    FROM value_of
-    WHERE readable AND value IS NOT NULL
+    FROM value_of SEMI JOIN (FROM images WHERE status IN ('ok', 'ok-warnings')) USING (image_id)
+    WHERE value IS NOT NULL
 )
 FROM (FROM judged WHERE NOT kept ORDER BY distance, image_id LIMIT $shown)
 UNION ALL

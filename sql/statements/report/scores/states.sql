@@ -5,10 +5,10 @@ WITH value_of AS (
 SELECT
     count(*) FILTER (state = 'scored') AS scored,
     count(*) FILTER (state = 'failed') AS failed,
-    count(*) FILTER (state IS NULL AND readable) AS missing,
-    count(*) FILTER (state IS NULL AND NOT readable) AS unreadable,
+    count(*) FILTER (state IS NULL AND i.status IN ('ok', 'ok-warnings')) AS missing,
+    count(*) FILTER (state IS NULL AND i.status NOT IN ('ok', 'ok-warnings')) AS unreadable,
     count(*) FILTER (value < $min OR value > $max) AS dropped,
     min(value) AS lowest,
     min(value) FILTER (value > 0) AS lowest_positive,
     max(value) AS highest
-FROM value_of
+FROM images i LEFT JOIN value_of USING (image_id)
