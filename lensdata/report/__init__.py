@@ -36,7 +36,7 @@ def report(
     """Write the report on `catalog` to the file `out` (replaced whole, or left as it was).
 
     `selection` gives the thresholds (default: the defaults); `thumbs` images are shown on either side of
-    each, 0 leaves out all pictures. Memory does not grow with the catalog.
+    each, 0 leaves out all pictures. Whatever the catalog's size, only counts and those images are held here.
 
     Raises BadInput if `out` is no .html file in an existing folder, or `thumbs` is negative.
     """

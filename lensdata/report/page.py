@@ -72,14 +72,14 @@ def _number(value: float | None) -> str:
     return "off" if value is None else format(value, ",g" if abs(value) < 1e5 else ",.0f")
 
 
-def _clip(text: str | None) -> str:
+def _clip(text: str | None, letters: int = LONG_TEXT) -> str:
     text = text or ""
-    return text[:LONG_TEXT] + " …" if len(text) > LONG_TEXT else text
+    return text[:letters] + " …" if len(text) > letters else text
 
 
 def _code(text: str) -> Markup:
     """What stands in backticks as code."""
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", escape(showable(text))))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(showable(text)))))
 
 
 def _bytes(count: float) -> str:

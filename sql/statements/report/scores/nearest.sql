@@ -5,7 +5,7 @@ WITH value_of AS (
 judged AS (
     SELECT image_id, value, abs(value - $threshold) AS distance,
            CASE WHEN $is_max THEN value <= $threshold ELSE value >= $threshold END AS kept
-    FROM value_of SEMI JOIN (FROM images WHERE status IN ('ok', 'ok-warnings')) USING (image_id)
+    FROM value_of ANTI JOIN (FROM images WHERE status NOT IN ('ok', 'ok-warnings')) USING (image_id)
     WHERE value IS NOT NULL
 )
 FROM (FROM judged WHERE NOT kept ORDER BY distance, image_id LIMIT $shown)
