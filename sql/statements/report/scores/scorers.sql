@@ -2,7 +2,8 @@
 WITH counted AS (
     SELECT unnest([
 {% for id in scorers %}
-        {'scorer_id': {{ id }}, 'images': count(value_{{ id }}), 'failed': count(error_{{ id }})}{{ "" if loop.last else "," }}
+        {'scorer_id': {{ id }}, 'images': count(value_{{ id }}), 'failed': count(error_{{ id }})}
+        {{- "" if loop.last else "," }}
 {% endfor %}
     ], recursive := true)
     FROM measured

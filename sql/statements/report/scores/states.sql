@@ -1,5 +1,5 @@
--- How far one metric has come. `missing` can still be scored; `unreadable` was found broken before it was its turn. Only
--- the broken images, which are few, are joined to the results, so that memory does not hold all ids.
+-- How far one metric has come. `missing` can still be scored; `unreadable` was found broken before it was its turn.
+-- Only the broken images, which are few, are joined to the results, so that memory does not hold all ids.
 WITH value_of AS (
     {{ values }}
 ),
