@@ -36,7 +36,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_what_is_not_python(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for path in ("sql/schema/0001_tables.sql", "sql/views/20_trainable.sql", "catalog/taxonomy.json",
-                 "lensdata/models/light_heads.safetensors", "lensdata/report/style.css"):  # fmt: skip
+                 "lensdata/models/light_heads.safetensors", "lensdata/report/templates/style.css",
+                 "lensdata/report/templates/page.html.j2"):  # fmt: skip
         assert path in names
     assert not [name for name in names if name.startswith(("tests/", "scripts/", "docs/"))]
 

@@ -1,4 +1,7 @@
-"""The horizontal axis of a histogram: where it begins and ends, and which values it names."""
+"""The horizontal axis of a histogram: where it begins and ends, and which values it names.
+
+No library of the base install gives round ticks to Python (DuckDB's equi_width_bins gives them to SQL alone).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from catalog.metrics import Metric
+from catalog.metrics import AREA, Metric
 
 BINS = 48
 DECADES = 8  # of a logarithmic axis at most; smaller values are counted in its first bin
@@ -31,16 +34,26 @@ class Axis:
         x = self.low + (self.high - self.low) * number / BINS
         return 10**x if self.log else x
 
+    def labels(self, width: float) -> list[tuple[float, str]]:
+        """The ticks whose labels do not touch if the axis is `width` wide, in units of 1/11 of the font's size."""
+        shown: list[tuple[float, str]] = []
+        end = -math.inf
+        for value, text in self.ticks:
+            x, half = width * self.at(value), 3.5 * len(text) + 4
+            if x - half >= end:
+                shown.append((value, text))
+                end = x + half
+        return shown
+
 
 def axis(metric: Metric, lowest: float, highest: float, thresholds: Sequence[float]) -> Axis:
     """An axis over the metric's range, else the values (positive ones if logarithmic), and the thresholds."""
-    if metric.name == "area":
-        return _area([lowest, highest, *thresholds])
     if metric.log:
-        return _decades([lowest, highest, *(value for value in thresholds if value > 0)])
-    fixed = metric.low is not None and metric.high is not None
-    ends = [metric.low, metric.high] if fixed else [lowest, highest]
-    return linear([*(end for end in ends if end is not None), *thresholds])
+        positive = [value for value in (lowest, highest, *thresholds) if value > 0]
+        return powers(positive or [1.0], 4 if metric is AREA else 10, metric)
+    if metric.low is not None and metric.high is not None:
+        lowest, highest = metric.low, metric.high
+    return linear([lowest, highest, *thresholds])
 
 
 def linear(values: Sequence[float]) -> Axis:
@@ -51,22 +64,26 @@ def linear(values: Sequence[float]) -> Axis:
     step = 10 ** math.floor(math.log10((high - low) / 4))
     step *= next(factor for factor in (1, 2, 5) if (high - low) / (step * factor) <= 10 or factor == 5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple((n * step, f"{n * step:.6g}") for n in range(first, last + 1))
+    ticks = tuple((n * step, _label(n * step)) for n in range(first, last + 1))
     return Axis(first * step, last * step, False, ticks)
 
 
-def _decades(values: Sequence[float]) -> Axis:
-    high = math.ceil(math.log10(max(values)) - 1e-9)
-    low = max(math.floor(math.log10(min(values)) + 1e-9), high - DECADES)
-    low = min(low, high - 1)
-    ticks = tuple((10.0**n, f"{10**n:,}" if n >= 0 else f"{10.0**n:g}") for n in range(low, high + 1))
-    return Axis(low, high, True, ticks)
+def powers(values: Sequence[float], base: int, metric: Metric) -> Axis:
+    """A logarithmic axis over positive `values`, with a tick at each power of `base`."""
+    high = math.ceil(math.log(max(values), base) - 1e-9)
+    low = math.floor(math.log(min(values), base) + 1e-9)
+    low = min(max(low, high - math.floor(DECADES / math.log10(base))), high - 1)
+    ticks = tuple((float(base) ** n, written(metric, float(base) ** n)) for n in range(low, high + 1))
+    return Axis(low * math.log10(base), high * math.log10(base), True, ticks)
 
 
-def _area(values: Sequence[float]) -> Axis:
-    """Powers of four, named by the side of the square: 256², 512², ..."""
-    positive = [value for value in values if value >= 1] or [1.0]
-    high = math.ceil(math.log(max(positive), 4) - 1e-9)
-    low = min(math.floor(math.log(min(positive), 4) + 1e-9), high - 1)
-    ticks = tuple((4.0**n, f"{2**n}²") for n in range(low, high + 1))
-    return Axis(math.log10(4) * low, math.log10(4) * high, True, ticks)
+def written(metric: Metric, value: float, digits: int = 10) -> str:
+    """A value as a reader expects it; an area by the side of its square."""
+    if metric is not AREA:
+        return _label(value, digits)
+    side = math.isqrt(int(value))
+    return f"{side}²" if side * side == value else f"{int(value):,}"
+
+
+def _label(value: float, digits: int = 10) -> str:
+    return f"{value:,.{digits}g}"

@@ -3,12 +3,12 @@ bins and the few images to show, however many images there are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from catalog import Catalog, metrics
-from catalog.metrics import Metric
+from catalog.buckets import ASPECTS, BUCKETS
+from catalog.metrics import Rule
 from catalog.select import Selection
 from catalog.store import statements
 from lensdata.report.axes import BINS, Axis, axis, linear
@@ -24,34 +24,34 @@ FAILURES = 200
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The images nearest to one threshold: rows of (image_id, value, kept), nearest first."""
+class Limit:
+    """A threshold, `min` or `max`, and the images nearest to it: rows of (image_id, value, kept), nearest first."""
 
-    threshold: float
-    is_max: bool
-    rows: list[Row] | None  # None: not asked for
+    end: str
+    value: float
+    near: list[Row] | None  # None: not asked for
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric: how far it has come, by whom, and how its values lie. `axis` is None if there are none."""
+    """The metric of a rule: how far it has come, by whom, and how its values lie; `axis` is None if there are none."""
 
-    metric: Metric
+    rule: Rule
     states: Row
     scorers: list[Row]
     errors: list[Row]
     axis: Axis | None
-    bins: dict[int, tuple[int, int]]
-    sheets: list[Sheet]
+    bins: list[Row]
+    limits: list[Limit]
 
 
 @dataclass(frozen=True)
 class Style:
-    """The captions of one style: their counts, their words in bins, a few examples."""
+    """The captions of one style: their counts, their words in bins, a few examples; `axis` is None if all failed."""
 
     summary: Row
     axis: Axis | None
-    bins: dict[int, tuple[int, int]]
+    bins: list[Row]
     examples: list[Row]
 
 
@@ -59,98 +59,107 @@ class Style:
 class Facts:
     overview: Row
     status: list[Row]
-    sources: list[Row]
-    formats: list[Row]
+    groups: dict[str, list[Row]]  # by source and by format
     funnel: list[Row]
     measured: list[Measured]
     duplicates: Row
     dedup_settings: str | None
-    clusters: dict[int, list[Row]]
+    clusters: list[list[Row]]
     captions: list[Style]
-    buckets: list[Row]
+    selected: int
+    unplaced: int  # selected images without a bucket
+    buckets: list[list[Row]]  # by aspect, then by base
     failures: list[Row]
     images: list[Row]  # those to picture
-
-    @property
-    def selected(self) -> int:
-        return sum(row["selected"] for row in self.buckets)
 
 
 def gather(catalog: Catalog, selection: Selection, thumbs: int) -> Facts:
     """Ask the catalog. `thumbs` images are chosen on either side of each threshold."""
 
-    def rows(name: str, **params: Any) -> list[Row]:
-        return catalog.named(f"report/{name}", **params).to_dicts()
+    def rows(name: str, slots: Row | None = None, /, **params: Any) -> list[Row]:
+        return catalog.named(f"report/{name}", slots, **params).to_dicts()
 
-    measured = [_measured(catalog, selection, metric, thumbs) for metric in (metrics.AREA, *metrics.METRICS)]
+    scorers = _scorers(catalog)
+    measured = [
+        _measured(catalog, selection, rule, scorers, thumbs) for rule in metrics.rules() if rule.metric
+    ]
     clusters: dict[int, list[Row]] = {}
     for row in rows("clusters", clusters=CLUSTERS, shown=CLUSTER_MEMBERS):
         clusters.setdefault(row["cluster_id"], []).append(row)
     captions = [_style(catalog, row) for row in rows("captions")]
     settings = catalog.named("dedup/settings")
-    bucketed = statements.statement("report/buckets", selected=selection.query)
-    shown = {row["image_id"] for row in _shown(measured, clusters, captions)} if thumbs else set()
-    images = rows("images", ids=sorted(shown), letters=TOOLTIP_LETTERS) if shown else []
+    placed = rows("buckets", {"selected": selection.query}, **selection.parameters)
+    counts = {(row.pop("base"), row.pop("aspect")): row for row in placed}
+    near = [row for found in measured for limit in found.limits for row in limit.near or ()]
+    near += [row for members in clusters.values() for row in members]
+    near += [row for style in captions for row in style.examples]
+    shown = sorted({row["image_id"] for row in near}) if thumbs else []
+    nothing = {"images": 0, "selected": 0}
     return Facts(
         overview=rows("overview")[0],
         status=rows("status", examples=REASONS),
-        sources=rows("sources", shown=GROUPS),
-        formats=rows("formats", shown=GROUPS),
+        groups={by: rows("groups", {"column": by}, shown=GROUPS) for by in ("source", "format")},
         funnel=selection.funnel().to_dicts(),
         measured=measured,
         duplicates=rows("duplicates")[0],
         dedup_settings=settings.item() if len(settings) else None,
-        clusters=clusters,
+        clusters=list(clusters.values()),
         captions=captions,
-        buckets=catalog.sql(bucketed, **selection.parameters).to_dicts(),
+        selected=sum(row["selected"] for row in counts.values()),
+        unplaced=counts.get((None, None), nothing)["selected"],
+        buckets=[
+            [{"bucket": b, **counts.get((b.base, aspect), nothing)} for b in BUCKETS if b.aspect == aspect]
+            for aspect in ASPECTS
+        ],
         failures=rows("failures", shown=FAILURES),
-        images=images,
+        images=rows("images", ids=shown, letters=TOOLTIP_LETTERS) if shown else [],
     )
 
 
-def _shown(measured: list[Measured], clusters: dict[int, list[Row]], captions: list[Style]) -> Iterator[Row]:
-    for found in measured:
-        for sheet in found.sheets:
-            yield from sheet.rows or ()
-    for members in clusters.values():
-        yield from members
-    for style in captions:
-        yield from style.examples
+def _scorers(catalog: Catalog) -> list[Row]:
+    """All scorers with the images each has scored and has failed on; of each metric the one in use first."""
+    ids = catalog.named("score/scorers")["scorer_id"].to_list()
+    return catalog.named("report/scores/scorers", {"scorers": ids}).to_dicts() if ids else []
 
 
-def _measured(catalog: Catalog, selection: Selection, metric: Metric, thumbs: int) -> Measured:
+def _measured(
+    catalog: Catalog, selection: Selection, rule: Rule, scorers: list[Row], thumbs: int
+) -> Measured:
+    metric = rule.metric
+    assert metric is not None
+    values = statements.statement("report/scores/values", metric=metric, of_header=metric is metrics.AREA)
+
     def rows(name: str, **params: Any) -> list[Row]:
-        values = statements.statement("report/values", metric=metric.name)
-        return catalog.named(f"report/{name}", {"values": values}, **params).to_dicts()
+        return catalog.named(f"report/scores/{name}", {"values": values}, **params).to_dicts()
 
-    least, most = (selection.thresholds.get(f"{end}_{metric.name}") for end in ("min", "max"))
-    thresholds = [(value, is_max) for value, is_max in ((least, False), (most, True)) if value is not None]
-    states = rows("states", min=least, max=most)[0]
+    ends = {name.split("_")[0]: selection.thresholds[name] for name in metric.limits}
+    both = {end: ends.get(end) for end in ("min", "max")}
+    states = rows("states", **both)[0]
     errors = rows("errors", shown=REASONS) if states["failed"] else []
+    by = [row for row in scorers if row["metric"] == metric.name]
     if states["highest"] is None:
-        return Measured(metric, states, [], errors, None, {}, [])
-    positive = states["lowest_positive"] or 1.0
-    lowest, highest = (
-        (positive, max(states["highest"], positive)) if metric.log else (states["lowest"], states["highest"])
-    )
-    drawn = axis(metric, lowest, highest, [value for value, _ in thresholds])
-    found = rows("histogram", min=least, max=most, lo=drawn.low, hi=drawn.high, log=drawn.log, bins=BINS)
-    bins = {row["bin"]: (row["kept"], row["dropped"]) for row in found}
-    sheets = []
-    for value, is_max in thresholds:
-        near = rows("sheet", threshold=value, is_max=is_max, shown=thumbs) if thumbs else None
-        sheets.append(Sheet(value, is_max, near))
-    scorers = rows("scorers") if metric is not metrics.AREA else []
-    return Measured(metric, states, scorers, errors, drawn, bins, sheets)
+        return Measured(rule, states, by, errors, None, [], [])
+    limits = [
+        Limit(
+            end,
+            value,
+            rows("nearest", threshold=value, is_max=end == "max", shown=thumbs) if thumbs else None,
+        )
+        for end, value in ends.items()
+        if value is not None
+    ]
+    lowest = states["lowest_positive"] if metric.log else states["lowest"]
+    drawn = axis(metric, lowest or 0.0, states["highest"], [limit.value for limit in limits])
+    bins = rows("histogram", **both, lo=drawn.low, hi=drawn.high, log=drawn.log, bins=BINS)
+    return Measured(rule, states, by, errors, drawn, bins, limits)
 
 
 def _style(catalog: Catalog, summary: Row) -> Style:
     if not summary["captions"]:
-        return Style(summary, None, {}, [])
+        return Style(summary, None, [], [])
     style = summary["style"]
-    width = max(-(-(summary["nearly_all"] + 1) // BINS), 1)
-    found = catalog.named("report/caption_words", style=style, bins=BINS, width=width).iter_rows()
+    width = max(-(-(summary["nearly_all"] + 1) // BINS), 1)  # whole words a bin
+    ticks = tuple(tick for tick in linear([0, width * BINS]).ticks if tick[0] <= width * BINS)
+    words = catalog.named("report/caption_words", style=style, bins=BINS, width=width)
     examples = catalog.named("report/caption_examples", style=style, letters=EXAMPLE_LETTERS, shown=EXAMPLES)
-    ticks = linear([0, width * BINS]).ticks
-    drawn = Axis(0, width * BINS, False, tuple(tick for tick in ticks if tick[0] <= width * BINS))
-    return Style(summary, drawn, {number: (count, 0) for number, count in found}, examples.to_dicts())
+    return Style(summary, Axis(0, width * BINS, False, ticks), words.to_dicts(), examples.to_dicts())

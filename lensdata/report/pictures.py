@@ -4,72 +4,58 @@ its decoder costs the report one placeholder."""
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import io
+from collections.abc import Sequence
 
-import cv2
+from PIL import Image
 
 from catalog import pixels
 from catalog.bytes import locate
 from catalog.errors import LensError
 from catalog.notices import Progress
 from lensdata import engine
+from lensdata.report.facts import Row
 
 SIDE = 128  # pixels, the longer side
 QUALITY = 75  # of the JPEG: about 4 KB a thumbnail
 TASK_IMAGES = 24
+Made = dict[int, tuple[str | None, str | None]]  # image_id -> (data: URI, None) or (None, why there is none)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image of the report. `thumbnail` is a data: URI, or None, and then `reason` says why."""
-
-    image_id: int
-    uri: str
-    size: str
-    caption: str | None
-    thumbnail: str | None
-    reason: str | None
-
-
-def pictures(rows: Sequence[dict[str, Any]], workers: int | None = None) -> dict[int, Picture]:
-    """By image_id the pictures of `rows` (the columns of sql/statements/report_images.sql)."""
-    made: dict[int, tuple[str | None, str | None]] = {}
-    wanted = [{key: row[key] for key in ("image_id", "uri", "byte_offset", "byte_length")} for row in rows]
+def pictures(rows: Sequence[Row], workers: int | None = None) -> dict[int, Row]:
+    """By image_id the `rows` (the columns of sql/statements/report/images.sql), each with its `thumbnail`, a data:
+    URI, or None, and then the `reason` says why."""
     tasks = [
-        engine.Task(f"thumbnails-{start}", wanted[start : start + TASK_IMAGES])
-        for start in range(0, len(wanted), TASK_IMAGES)
+        engine.Task(f"thumbnails-{start}", list(rows[start : start + TASK_IMAGES]))
+        for start in range(0, len(rows), TASK_IMAGES)
     ]
-    with Progress(len(wanted), "report", "thumbnails") as bar:
-        try:
-            for task, found in engine.run(_thumbnails, tasks, workers):
-                made.update(found)
-                bar.advance(len(task.items))
-        except LensError as error:  # the pool is lost; the numbers are not
-            lost = (None, str(error))
-            made = {row["image_id"]: made.get(row["image_id"], lost) for row in wanted}
-    return {row["image_id"]: _picture(row, *made[row["image_id"]]) for row in rows}
+    made: Made = {}
+    lost: str | None = None
+    if tasks:
+        with Progress(len(rows), "report", "thumbnails") as bar:
+            try:
+                for task, some in engine.run(_thumbnails, tasks, workers):
+                    made.update(some)
+                    bar.advance(len(task.items))
+            except LensError as error:  # the pool is lost; the numbers are not
+                lost = str(error)
+    filled = ((row, *made.get(row["image_id"], (None, lost))) for row in rows)
+    return {
+        row["image_id"]: {**row, "thumbnail": thumbnail, "reason": reason}
+        for row, thumbnail, reason in filled
+    }
 
 
-def _picture(row: dict[str, Any], thumbnail: str | None, reason: str | None) -> Picture:
-    size = f"{row['width']}×{row['height']}" if row["width"] and row["height"] else "unknown size"
-    return Picture(row["image_id"], row["uri"], size, row["caption"], thumbnail, reason)
-
-
-def _thumbnails(task: engine.Task, watch: engine.Watch) -> dict[int, tuple[str | None, str | None]]:
-    """Worker: image_id -> (data: URI, None) or (None, reason)."""
-    return dict(_each(task, watch))
-
-
-def _each(task: engine.Task, watch: engine.Watch) -> Iterator[tuple[int, tuple[str | None, str | None]]]:
-    for index, item in enumerate(task.items):
+def _thumbnails(task: engine.Task, watch: engine.Watch) -> Made:
+    """Worker: the thumbnails of a task's rows."""
+    made: Made = {}
+    for index, row in enumerate(task.items):
         if index in task.poison:
-            yield item["image_id"], (None, ": ".join(task.poison[index]))
+            made[row["image_id"]] = (None, ": ".join(task.poison[index]))
             continue
         with watch.item(index):
-            found = thumbnail(item["uri"], item["byte_offset"], item["byte_length"])
-        yield item["image_id"], found
+            made[row["image_id"]] = thumbnail(row["uri"], row["byte_offset"], row["byte_length"])
+    return made
 
 
 def thumbnail(uri: str, offset: int, length: int) -> tuple[str | None, str | None]:
@@ -81,13 +67,8 @@ def thumbnail(uri: str, offset: int, length: int) -> tuple[str | None, str | Non
     decoded = pixels.decode(data, side=SIDE)
     if decoded.rgb is None:
         return None, f"{decoded.status}: {decoded.reason}"
-    height, width = decoded.rgb.shape[:2]
-    scale = min(SIDE / max(height, width), 1)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    small = cv2.resize(decoded.rgb, size, interpolation=cv2.INTER_AREA)
-    done, jpeg = cv2.imencode(
-        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-    )
-    if not done:
-        return None, "no thumbnail could be made of it"
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode("ascii"), None
+    image = Image.fromarray(decoded.rgb)
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), None

@@ -5,5 +5,5 @@ SELECT
     count(*) FILTER (image_id <> keeper_id AND reason = 'bytes') AS by_bytes,
     count(*) FILTER (image_id <> keeper_id AND reason = 'pixels') AS by_pixels,
     count(*) FILTER (image_id <> keeper_id AND reason = 'embedding') AS by_embedding,
-    count(DISTINCT cluster_id) FILTER (image_id <> keeper_id) AS clusters
+    (SELECT count(DISTINCT cluster_id) FROM clusters WHERE image_id <> keeper_id) AS clusters
 FROM clusters

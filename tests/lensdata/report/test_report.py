@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from lensdata.report.metrics import METRICS
 from PIL import Image
 
 import catalog
-from catalog import Catalog
+from catalog import Catalog, metrics
 from catalog.errors import BadInput
+from catalog.metrics import Metric, Rule
 from catalog.store import parts
 from lensdata import scorers
 from lensdata.bucket import bucket
 from lensdata.caption import FromSource, caption
 from lensdata.ingest import ingest
+from lensdata.models import ScorerId
 from lensdata.report import report
-from lensdata.score import PART_STATEMENTS, part_schema
+from tests.helpers import commit_scores
 
 MARKUP = "<script>alert(1)</script> \"quoted\" & 'so' on"
 VOID = {"meta", "img", "br"}
@@ -69,7 +70,7 @@ def rows_of(page: str, class_: str) -> list[list[str]]:
     assert table is not None
     rows = re.findall(r"<tr>(.*?)</tr>", table[1], re.DOTALL)
     return [
-        [re.sub(r"<[^>]+>", " ", cell).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", row)]
+        [re.sub(r"<[^>]+>", " ", cell).strip() for cell in re.findall(r"<td.*?>(.*?)</td>", row, re.DOTALL)]
         for row in rows
     ]
 
@@ -94,28 +95,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def put_scores(found: Catalog, rows: list[dict[str, object]]) -> None:
-    """Commit rows like {"image_id": 1, "nsfw": 0.2, ...} as the stage does; a str is a failure's reason."""
-    scorer = 0
-    for scorer, metric in enumerate(scorers.METRICS, start=1):
-        identity = {"metric": metric, "name": f"test-{metric}", "revision": "r1", "preprocessing": "none"}
-        found.commit("scorers", f"scorer-{metric}", 1, [("score/scorer_add", {**identity, "tier": "light"})])
-        for row in rows:
-            value = row.get(metric)
-            if isinstance(value, str):
-                row |= {
-                    metric: None,
-                    f"{metric}_state": "failed",
-                    f"{metric}_error": value,
-                    f"{metric}_scorer": scorer,
-                }
-            elif value is not None:
-                row |= {f"{metric}_state": "scored", f"{metric}_scorer": scorer}
-    frame = pl.DataFrame(rows, schema=part_schema(), orient="row")
-    part = parts.write(found.root, "score", "score-test", frame)
-    found.commit_part("score", part, PART_STATEMENTS, part_id="score-test")
-
-
 @pytest.fixture(scope="module")
 def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     found = catalog.open(tmp_path_factory.mktemp("whole") / "catalog")
@@ -123,17 +102,18 @@ def scored(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     bucket(found)
     caption(found, FromSource())
     ids = found.sql("SELECT image_id FROM images WHERE status = 'ok' ORDER BY image_id")["image_id"].to_list()
-    rows: list[dict[str, object]] = []
-    for n, image_id in enumerate(ids):
-        rows.append(
-            {
-                "image_id": image_id, "nsfw": n / 16, "aesthetic": 1 + n / 4, "watermark": (n % 4) / 4,
-                "clarity": 0.0 if n == 0 else 4.0**n / 64, "entropy": n / 2, "luminance": 0.01 + n / 16,
-            }
-        )  # fmt: skip
-    rows[2]["aesthetic"] = "the model <gave> up"
-    rows[4]["watermark"] = None
-    put_scores(found, rows)
+    rows: dict[int, dict[str, float | str | None]] = {
+        image_id: {
+            "nsfw": n / 16, "aesthetic": 1 + n / 4, "watermark": (n % 4) / 4,
+            "clarity": 0.0 if n == 0 else 4.0**n / 64, "entropy": n / 2, "luminance": 0.01 + n / 16,
+        }
+        for n, image_id in enumerate(ids)
+    }  # fmt: skip
+    rows[ids[2]]["aesthetic"] = "the model <gave> up"
+    rows[ids[4]]["watermark"] = None
+    commit_scores(found, rows)
+    # A second scorer of one metric, that has come less far: it stands beside the one in use.
+    commit_scores(found, {ids[0]: {"nsfw": 0.99}, ids[1]: {"nsfw": "no <idea>"}}, scorer="another/<one>")
     keepers = [ids[0] if image_id in ids[:9] else image_id for image_id in ids]
     clusters = pl.DataFrame(
         {
@@ -199,16 +179,19 @@ def test_funnel_is_the_selections(scored: Catalog, page: str) -> None:
         assert shown == [row["rule"], row["left_over"], row["dropped"], row["only_this"], row["unmeasured"]]
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_histogram_counts_every_value_once(scored: Catalog, page: str, metric) -> None:
+@pytest.mark.parametrize(
+    "rule", [rule for rule in metrics.rules() if rule.metric], ids=lambda rule: rule.name
+)
+def test_histogram_counts_every_value_once(scored: Catalog, page: str, rule: Rule) -> None:
+    metric = rule.metric
+    assert metric is not None
     chart = re.search(rf'aria-label="histogram of {metric.title}".*?</svg>', page, re.DOTALL)
     assert chart is not None
     tips = re.findall(r"<title>[^<]*: ([\d,]+) kept(?:, ([\d,]+) dropped)?</title>", chart[0])
     kept, dropped = (sum(int(tip[side] or 0) for tip in tips) for side in (0, 1))
-    column = "area" if metric.name == "resolution" else metric.name
     limits = scored.select().thresholds
-    low, high = limits.get(f"min_{metric.rule}"), limits.get(f"max_{metric.rule}")
-    values = scored.sql("FROM trainable")[column].drop_nulls().to_list()
+    low, high = limits.get(f"min_{metric.name}"), limits.get(f"max_{metric.name}")
+    values = scored.sql("FROM trainable")[rule.column].drop_nulls().to_list()
     failing = [v for v in values if (low is not None and v < low) or (high is not None and v > high)]
     assert (kept, dropped) == (len(values) - len(failing), len(failing))
     assert chart[0].count('class="threshold"') == (low is not None) + (high is not None)
@@ -218,7 +201,62 @@ def test_states_of_a_metric_are_told_apart(page: str) -> None:
     text = Page(page).text
     assert "15 scored, 1 failed, 0 missing; 2 unreadable and never tried" in text  # aesthetic
     assert "15 scored, 0 failed, 1 missing; 2 unreadable and never tried" in text  # watermark
-    assert "test-nsfw @ r1" in text and "light tier: a small stand-in" in text
+    assert "Commonest reasons: 1 × the model <gave> up" in text
+
+
+def test_every_scorer_of_a_metric_is_named(page: str) -> None:
+    text = Page(page).text
+    assert text.count("Scored by test @ 1 ( 16 images; none; tier test).".replace("( ", "(")) == 4
+    assert "Not in use: another/<one> @ 1 (1 images, failed on 1; none; tier test)." in text
+    assert text.count("Not in use") == 1
+    section = page[page.index('id="score-nsfw"') : page.index('id="score-aesthetic"')]
+    assert section.index("Scored by") < section.index("Not in use") < section.index("<svg")
+
+
+def test_light_models_are_said_to_be_stand_ins(folder: Path, tmp_path: Path) -> None:
+    found = catalog.open(tmp_path / "catalog")
+    ingest(found, [folder], workers=1)
+    named = ("nsfw", "clarity")  # a learned metric and one of a formula
+    scorers.register(found, {name: ScorerId(name, "small", "2", "", "light") for name in named})
+    report(found, tmp_path / "r.html", thumbs=0)
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert "Scored by small @ 2 (0 images; light tier: a small stand-in for the model the paper names" in text
+    assert "Scored by small @ 2 (0 images; tier light)." in text
+
+
+def test_a_registered_metric_has_its_section(folder: Path, tmp_path: Path) -> None:
+    before = metrics.METRICS
+    try:
+        metrics.register(Metric("grain", "Grain", "specks & dots", least=3.0, log=True, learned=True))
+        found = catalog.open(tmp_path / "catalog")
+        ingest(found, [folder], workers=1)
+        ids = found.sql("SELECT image_id FROM images WHERE status = 'ok' ORDER BY ALL")["image_id"].to_list()
+        commit_scores(found, {image_id: {"grain": float(n)} for n, image_id in enumerate(ids)})
+        report(found, tmp_path / "r.html", thumbs=2)
+    finally:
+        metrics.set_registry(before)
+    page = (tmp_path / "r.html").read_text()
+    text = Page(
+        page[page.index('<h3 id="score-grain"') : page.index('</section>\n<section id="duplicates"')]
+    ).text
+    assert text.startswith("Grain specks & dots 16 scored, 0 failed, 0 missing")
+    assert "the thresholds drop 3 of the values." in text and "at least 3" in text
+    assert "specks & dots, logarithmic; the first bar also counts smaller values, down to 0" in text
+    assert "min_grain 3" in Page(page).text and [row[0] for row in rows_of(page, "funnel")][8] == "grain"
+
+
+def test_no_metric_is_named_in_the_report() -> None:
+    import lensdata.report
+
+    names = "|".join(
+        re.escape(f"{quote}{name}{quote}") for quote in "'\"" for name in [*metrics.names(), "area"]
+    )
+    files = [
+        path for path in Path(lensdata.report.__file__).parent.rglob("*") if path.suffix in (".py", ".j2")
+    ]
+    assert len(files) > 10
+    for path in files:
+        assert not re.search(names, path.read_text()), path
 
 
 def test_contact_sheets_show_the_nearest_on_either_side(scored: Catalog, page: str) -> None:
@@ -309,7 +347,7 @@ def test_unscored_catalog_says_what_to_run(folder: Path, tmp_path: Path) -> None
     assert (summary.images, summary.selected, summary.thumbnails) == (18, 0, 0)
     assert text.count("No image has a value: run lensdata score .") == 6
     assert "0 scored, 0 failed, 16 missing" in text
-    assert "run lensdata dedup ." in text and "run lensdata caption ." in text
+    assert "run lensdata dedup ." in text and "run lensdata caption (with --from-names" in text
 
 
 def test_empty_catalog(tmp_path: Path) -> None:
@@ -353,7 +391,3 @@ def test_a_failing_report_leaves_the_old_one(scored: Catalog, tmp_path: Path) ->
     with pytest.raises(BadInput):
         report(scored, out, scored.select(where="no_such_column > 1"))
     assert out.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["r.html"]
-
-
-def test_every_metric_of_the_score_stage_is_drawn() -> None:
-    assert {metric.name for metric in METRICS} == {"resolution", *scorers.METRICS}

@@ -1,4 +1,4 @@
--- Why one metric has no value where it was tried, commonest first.
+-- Why one metric has no value where it was tried, the most frequent first.
 WITH value_of AS (
     {{ values }}
 )

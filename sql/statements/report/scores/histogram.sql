@@ -6,12 +6,13 @@ WITH value_of AS (
 placed AS (
     SELECT
         CASE WHEN $log THEN log10(greatest(value, 1e-9)) ELSE value END AS x,
-        value < $min OR value > $max AS out
+        coalesce(value < $min, false) OR coalesce(value > $max, false) AS fails
     FROM value_of
     WHERE value IS NOT NULL
 )
 SELECT
     greatest(0, least($bins - 1, floor((x - $lo) / ($hi - $lo) * $bins)))::INTEGER AS bin,
-    count(*) FILTER (out IS NOT true) AS kept,
-    count(*) FILTER (out) AS dropped
+    count(*) AS images,
+    count(*) FILTER (NOT fails) AS kept,
+    count(*) FILTER (fails) AS dropped
 FROM placed GROUP BY bin ORDER BY bin
