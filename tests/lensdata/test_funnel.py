@@ -142,9 +142,9 @@ def test_the_ledger_of_nothing(tmp_path: Path) -> None:
 
 
 def test_the_overlaps_from_the_command_line(command, tmp_path: Path) -> None:
-    replace(
-        catalog.open(tmp_path / "catalog"), [{"status": "ok", "side": 300, "aesthetic": 2.0, "bucket": True}]
-    )
+    opened = catalog.open(tmp_path / "catalog")
+    commit_scores(opened, {1: GOOD})
+    replace(opened, [{"status": "ok", "side": 300, "aesthetic": 2.0, "bucket": True}])
     rows = json.loads(command("lensdata", "funnel", "--overlaps", "--json").stdout)
     assert [row["rule"] for row in rows] == [rule.name for rule in metrics.rules()]
     assert (rows[1]["resolution"], rows[1]["aesthetic"], rows[1]["bucket"]) == (1, 1, 0)

@@ -120,7 +120,8 @@ def test_finished_parts_of_a_killed_job_are_committed_first(
 ) -> None:
     opened = catalog.open(tmp_path / "c")
     ingest(opened, [images], workers=1)
-    monkeypatch.setattr("lensdata.score._commit", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    killed = lambda *args, **more: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
+    monkeypatch.setattr("catalog.store.database.Database.commit_part", killed)
     with pytest.raises(KeyboardInterrupt):
         score(opened, only=CHEAP, workers=1)
     assert len(parts.waiting(opened.root, "score")) == 1
