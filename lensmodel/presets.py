@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput
-from lensmodel import text
+from lensmodel import text, trackers
 from lensmodel.settings import Settings, check, names, parse
 
 # GPT-OSS's chat format around the caption: system, developer, user, and a reasoning that is always the same. Its date
@@ -146,7 +146,7 @@ def settled(settings: Settings, run: Path | None = None) -> Settings:
 
 
 def require_parts(settings: Settings) -> None:
-    """Raise BadInput if the preset needs weights that no setting names, or SmolLM2's and they are not installed."""
+    """Raise BadInput if weights that the preset needs have no setting, Missing if SmolLM2 or a tracker is not installed."""
     missing = [
         f"{name}=PATH" for name in ("vae", "encoder") if not getattr(settings, name) and needs(settings, name)
     ]
@@ -159,6 +159,7 @@ def require_parts(settings: Settings) -> None:
         )
     if settings.encoder == text.SMOLLM2:
         text.find_smollm2()
+    trackers.check(settings.trackers)
 
 
 def needs(settings: Settings, name: str) -> bool:
