@@ -146,7 +146,7 @@ def settled(settings: Settings, run: Path | None = None) -> Settings:
 
 
 def require_parts(settings: Settings) -> None:
-    """Raise BadInput if no setting names weights that the preset needs, Missing if SmolLM2 or a tracker is not there."""
+    """Raise BadInput for weights that must be named and are not, Missing if SmolLM2 or a tracker is not installed."""
     missing = [
         f"{name}=PATH" for name in ("vae", "encoder") if not getattr(settings, name) and needs(settings, name)
     ]
