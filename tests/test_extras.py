@@ -143,6 +143,14 @@ def test_dedup_of_many_images_without_faiss(without: Run, tmp_path: Path) -> Non
     assert "measuring embedding needs torch" in told
 
 
+def test_dedup_of_few_images_needs_no_faiss(without: Run, tmp_path: Path) -> None:
+    fill(tmp_path / "images", 2)
+    assert without(set(), "lensdata", "ingest", tmp_path / "images").returncode == 0
+    done = without({"faiss"}, "lensdata", "dedup", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 of 2 images kept")
+
+
 @pytest.mark.parametrize("name", ["ingest", "score", "dedup", "build-shards", "run"])
 def test_ray_that_is_not_installed(without: Run, tmp_path: Path, name: str) -> None:
     fill(tmp_path / "images", 1)
