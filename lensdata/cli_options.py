@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from catalog import metrics
+from catalog import extras, metrics
 from catalog.console import emit_json
 from catalog.errors import BadInput
 
@@ -139,6 +139,8 @@ def engine_options(gpus: bool = False) -> Callable[[Callable[..., Any]], Callabl
             share = options.pop("gpus_per_worker", 0.0)
             if name == "local" and (address or share):
                 raise BadInput("--ray-address and --gpus-per-worker go with --engine ray")
+            if name == "ray":
+                extras.require("cluster", "--engine ray")
             from lensdata import engine
 
             return command(*args, on=engine.Ray(address, share) if name == "ray" else name, **options)

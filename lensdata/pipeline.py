@@ -9,7 +9,7 @@ from typing import Any
 
 import catalog
 from catalog.notices import say
-from lensdata import engine
+from lensdata import engine, scorers
 from lensdata.bucket import bucket
 from lensdata.caption import copy_all
 from lensdata.dedup import dedup
@@ -33,6 +33,7 @@ def run_all(
 ) -> None:
     """Ingest `sources`, score, dedup, caption and bucket everything, then build shards and the report if asked to."""
     require(sources)
+    scorers.chosen(models)[1].require()  # before anything is read for nothing
     if not sources:
         catalog.open(root, read_only=True)  # without sources there must be a catalog
     opened = catalog.open(root)

@@ -60,10 +60,12 @@ def score(
 
     `models` is a tier or a file of choices (models/choice.py); what another scorer measured counts as missing, and
     stays beside the new. `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed
-    before. Each part is committed as it finishes, so a killed job loses at most the parts under way. Raises LensError
-    if there were images and none of them could be read, as when their disk is not mounted.
+    before. Each part is committed as it finishes, so a killed job loses at most the parts under way. Raises
+    Missing if the models are not installed, LensError if there were images and none of them could be read, as when
+    their disk is not mounted.
     """
     ids, plan = scorers.chosen(models, only)
+    plan.require()
     with catalog.job(STAGE.name, resumes=True):
         commit_waiting(catalog, STAGE, _scorers_of)
         metric_of = {scorer: metric for metric, scorer in scorers.register(catalog, ids).items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from catalog import extras
 from catalog.console import emit_json, run_command
 from catalog.errors import BadInput
 from catalog.notices import say
@@ -95,6 +96,7 @@ def train(
       lensmodel train --shards shards --preset mini --out run --resume max_steps=2000
       lensmodel train --shards mine --out mine-lora init_from=run lora_rank=8 max_steps=500
     """
+    extras.require("train", "lensmodel train")
     from lensmodel import presets
 
     if (shards is None) == (manifest_name is None):
@@ -195,6 +197,7 @@ def draw(
     Example:
       lensmodel sample --checkpoint run --prompt "a red balloon" --prompt "a tree" --count 4 --out samples
     """
+    extras.require("train", "lensmodel sample")
     if not math.isfinite(guidance):
         raise BadInput(f"--guidance {guidance} is no finite number")
     for prompt in prompts:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from catalog import extras
 from catalog.console import emit_json
 from catalog.errors import BadInput
 from catalog.store.parts import write_bytes
@@ -89,6 +90,7 @@ def shapes(
     Example:
       lensmodel evaluate shapes --checkpoint run --form dense --form brief
     """
+    extras.require("train", "lensmodel evaluate")
     if not math.isfinite(guidance):
         raise BadInput(f"--guidance {guidance} is no finite number")
     if sheet:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from catalog import extras
 from catalog.errors import BadInput, LensError
 
 
@@ -31,6 +32,7 @@ def merge(checkpoint: Path, out: Path, base: Path | None, raw: bool) -> None:
     Example:
       lensmodel merge --checkpoint mine-lora --out mine-model
     """
+    extras.require("train", "lensmodel merge")
     from safetensors import SafetensorError
 
     from lensmodel import checkpoint as checkpoints

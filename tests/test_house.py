@@ -14,10 +14,9 @@ from catalog.taxonomy import load as load_taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
-    "sql": {"sql"},
-    "catalog": {"sql", "catalog"},
-    "lensdata": {"sql", "catalog", "lensdata"},
-    "lensmodel": {"sql", "catalog", "lensmodel"},
+    "catalog": {"catalog"},
+    "lensdata": {"catalog", "lensdata"},
+    "lensmodel": {"catalog", "lensmodel"},
 }
 SQL = re.compile(
     r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|CREATE\s+(TABLE|VIEW|OR)|MERGE\s+INTO|DELETE\s+FROM|UPDATE\s.+\sSET)\b",

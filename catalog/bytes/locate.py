@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from catalog import extras
 from catalog.errors import BadInput, LensError
 
 MAX_OPEN_FILES = 32  # tars kept open: far below any ulimit, enough for the shards one worker reads in turn
@@ -128,16 +129,34 @@ PIECE = 2**26  # bytes of a large file asked for at once
 PAUSES = (0.5, 2.0)  # seconds before asking a store again
 LASTING = (PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError, ValueError, TypeError)
 
+# By scheme the extra that reads it, and the module that fsspec does it with; of other schemes fsspec names the package.
+READERS = {
+    "http": ("http", "aiohttp"),
+    "https": ("http", "aiohttp"),
+    "s3": ("s3", "s3fs"),
+    "s3a": ("s3", "s3fs"),
+}
+
 _filesystems: dict[
     tuple[int, str], Any
 ] = {}  # of this process and scheme: their connections serve every thread
 
 
+def require(uri: str) -> None:
+    """Raise Missing if `uri` is one that an extra reads, and that is not installed. Nothing is loaded or asked."""
+    scheme = uri.partition("://")[0].lower()
+    if scheme in READERS:
+        extra, module = READERS[scheme]
+        extras.require(extra, f"reading {scheme}://", module)
+
+
 def filesystem(uri: str) -> tuple[Any, str]:
     """What fsspec reads `uri` with, and the path it knows it by. The credentials are the backend's own: those of its
-    environment and files. Raises BadInput for a scheme that nothing here reads."""
+    environment and files. Raises BadInput for a scheme that nothing here reads, Missing where its package is not
+    installed."""
     import fsspec
 
+    require(uri)
     scheme = uri.split("://", 1)[0]
     if "::" in uri:
         raise Unreadable("missing", f"{uri}: chained schemes are not read")
@@ -153,7 +172,7 @@ def filesystem(uri: str) -> tuple[Any, str]:
             f"nothing here reads {scheme}:// ({uri}); use a path or a scheme that fsspec knows"
         ) from None
     except ImportError as error:
-        raise BadInput(f"reading {scheme}:// needs another package: {error}") from None
+        raise extras.Missing(f"reading {scheme}:// needs another package: {error}") from None
     if not options:  # else the URL names a host or user of its own
         _filesystems[key] = found
     return found, path

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from catalog import extras
 from catalog.errors import BadInput
 from lensdata.dedup.cells import divide
 from lensdata.dedup.leaders import FREED, Agree, Pairs, Search
@@ -42,11 +43,12 @@ def near_duplicates(
 
     Returns (keeper_row int64 [N], similarity float32 [N]); a row that is its own keeper is kept, with similarity 1.
     Raises BadInput for vectors that are not finite, all zero, or not two-dimensional, and for a threshold outside
-    (0, 1).
+    (0, 1); Missing for more than 16,384 rows without FAISS.
     """
     if not 0 < threshold < 1:
         raise BadInput(f"the cosine threshold must lie between 0 and 1, not at {threshold}")
     rows = Rows(vectors)
+    require(len(rows))
     search = Search(rows, threshold, agree)
     cells, _, _ = divide(rows, np.arange(len(rows)), threshold, stop=stop(len(rows)))
 
@@ -61,6 +63,13 @@ def near_duplicates(
     everything = np.ones(len(rows), dtype=bool)
     pairs, kept = settle(*look(everything), everything, look)
     return nearest(pairs, kept)
+
+
+def require(count: int) -> None:
+    """Raise Missing if so many rows are divided by FAISS and it is not installed."""
+    if count > EXACT_ROWS:
+        hint = f"with a CUDA card {extras.install('gpu')}"
+        extras.require("cpu", f"dedup of more than {EXACT_ROWS:,} images", hint=hint)
 
 
 def stop(count: int) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from catalog import Catalog, metrics
+from catalog import Catalog, extras, metrics
 from catalog.errors import BadInput, LensError
 from catalog.notices import say
 from catalog.store import parts
 from catalog.store.database import Statement
 from lensdata import engine, score, scorers
-from lensdata.dedup import gather
+from lensdata.dedup import gather, near
 from lensdata.dedup.compare import compare
 
 RULES = "3"  # part of the digest: raise it when the same rows would now be clustered otherwise
@@ -58,6 +58,8 @@ def dedup(
     if not 0 < threshold < 1:
         raise BadInput(f"--threshold is a cosine between 0 and 1, not {threshold}")
     model = scorers.embedding_model(scorers.chosen(tier, (scorers.EMBEDDING,))[0][scorers.EMBEDDING])
+    if not extras.present("faiss"):
+        near.require(catalog.named("dedup/distinct").item())  # before vectors are computed for nothing
     folder = catalog.root / "embeddings" / model
     bad = gather.damaged(folder, catalog.named("dedup/vectors", model=model))
     for again in (True, False):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
 import os
 import signal
@@ -15,12 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from catalog import extras
 from catalog.errors import BadInput, LensError, one_line
 from catalog.notices import say
+from catalog.store import statements
 
 SOURCE = Path(__file__).resolve().parents[2]
 ANSWER_SECONDS = 10.0
-PACKAGES = ("sql", "catalog", "lensdata")
+PACKAGES = ("catalog", "lensdata")
 # These decide pixels, scores and files. Ray itself refuses another version of Python or of Ray.
 LIBRARIES = ("numpy", "pillow", "opencv-python", "simplejpeg", "torch", "onnxruntime", "polars", "pyarrow")
 
@@ -31,8 +32,7 @@ def connect(address: str | None, cpus: int | None = None) -> Any:
     Without an `address` it is RAY_ADDRESS, else the cluster that `ray start` began on this machine, else a cluster of
     our own with `cpus` places, which ends with this process. Raises BadInput if the cluster cannot be joined.
     """
-    if importlib.util.find_spec("ray") is None:
-        raise BadInput("--engine ray needs Ray: pip install 'lens-t2i[cluster]'")
+    extras.require("cluster", "--engine ray")
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         return sys.modules["ray"]
     if address is None or address == "auto":
@@ -118,10 +118,12 @@ def _hush(ray: Any, before: Any) -> None:
 def installed() -> dict[str, str]:
     """What decides a stage's results on a machine: a digest of this code, and the versions of libraries."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
-        for path in sorted((SOURCE / package).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc" and not path.name.startswith("."):
-                digest.update(f"{path.relative_to(SOURCE)}\n".encode() + path.read_bytes())
+    for folder in (statements.ROOT, *(SOURCE / package for package in PACKAGES)):
+        for path in sorted(folder.rglob("*")):
+            # a wheel has sql/ inside catalog/, a checkout beside it
+            twice = folder != statements.ROOT and path.is_relative_to(statements.ROOT)
+            if path.is_file() and not twice and path.suffix != ".pyc" and not path.name.startswith("."):
+                digest.update(f"{folder.name}/{path.relative_to(folder)}\n".encode() + path.read_bytes())
     found = {"lens-t2i (digest of its files)": digest.hexdigest()[:12]}
     for name in LIBRARIES:
         try:

@@ -6,13 +6,17 @@ multiply and an add are two operations; attention's matrix products are counted,
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from catalog import extras
+from catalog.console import run_command
 from lensdata.models.siglip import HEAD_WIDTHS, NO_TEXT
+
+if TYPE_CHECKING:
+    import torch
 
 SO400M: dict[str, Any] = {
     "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16,
@@ -28,6 +32,7 @@ def networks() -> dict[str, tuple[torch.nn.Module, int]]:
     """metric -> (network on the meta device, side of its input in pixels)."""
     import open_clip
     import timm
+    import torch
     from transformers import SiglipConfig, SiglipForImageClassification, SiglipVisionConfig, SiglipVisionModel
 
     with torch.device("meta"):
@@ -45,6 +50,9 @@ def networks() -> dict[str, tuple[torch.nn.Module, int]]:
 
 def count(network: torch.nn.Module, side: int) -> tuple[int, int]:
     """(parameters, operations for one image of side x side)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.empty(1, 3, side, side, device="meta"))
@@ -69,5 +77,12 @@ def _line(metric: str, side: str, parameters: int, operations: int) -> str:
     return f"{metric:10} {side:>5} {parameters / 1e6:9.1f} M {sizes} {operations / 1e9:12.1f}"
 
 
-if __name__ == "__main__":
+@click.command()
+def main() -> None:
+    """Print the parameters and operations of the paper's models."""
+    extras.require("score", "counting the models' operations")
     click.echo(table())
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, "lensdata.models.cost"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from catalog import extras, metrics
 from lensdata.models import light
 from lensdata.models.choice import LIGHT, choices
 from lensdata.models.paper import Found, PaperModel, resolve
@@ -35,10 +36,20 @@ class Plan:
         """How many images are worth gathering before the models run."""
         return max((found.batch for found in self.others), default=light.BATCH)
 
+    def require(self) -> None:
+        """Raise Missing unless what the models are made of is installed."""
+        if self.ids:
+            cheap = " ".join(f"--only {name}" for name in metrics.names(learned=False))
+            hint = f"without it: lensdata score {cheap}"
+            extras.require("score", f"measuring {', '.join(self.ids)}", hint=hint)
+
 
 def plan(models: str, wanted: set[str]) -> Plan:
-    """Find the models of `--models` for the metrics `wanted` of them. Raises as `choices` and `resolve` do."""
+    """Find the models of `--models` for the metrics `wanted` of them. Raises as `choices` and `resolve` do, and
+    Missing for other models than light ones without the extra `score`."""
     chosen = {metric: choice for metric, choice in choices(models).items() if metric in wanted}
+    if any(choice.model != LIGHT for choice in chosen.values()):
+        extras.require("score", f"--models {models}")  # finding their files needs it already
     others = tuple(resolve(metric, choice) for metric, choice in chosen.items() if choice.model != LIGHT)
     return Plan(frozenset(metric for metric in chosen if chosen[metric].model == LIGHT), others)
 

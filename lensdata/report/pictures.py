@@ -12,7 +12,8 @@ from PIL import Image
 from catalog import pixels
 from catalog.bytes import locate
 from catalog.errors import LensError
-from catalog.notices import Progress
+from catalog.extras import Missing
+from catalog.notices import Progress, say
 from lensdata import engine
 from lensdata.report.facts import Row
 
@@ -39,6 +40,7 @@ def pictures(rows: Sequence[Row], workers: int | None = None) -> dict[int, Row]:
                     bar.advance(len(task.items))
             except LensError as error:  # the pool is lost; the numbers are not
                 lost = str(error)
+                say(f"report: thumbnails are missing: {error}")
     filled = ((row, *made.get(row["image_id"], (None, lost))) for row in rows)
     return {
         row["image_id"]: {**row, "thumbnail": thumbnail, "reason": reason}
@@ -62,6 +64,8 @@ def thumbnail(uri: str, offset: int, length: int) -> tuple[str | None, str | Non
     """(data: URI of a JPEG with sides up to SIDE pixels, None), or (None, why there is none)."""
     try:
         data = locate.read(uri, offset, length)
+    except Missing:  # of the whole installation, no fault of the image
+        raise
     except LensError as error:
         return None, str(error)
     decoded = pixels.decode(data, side=SIDE)

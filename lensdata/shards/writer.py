@@ -13,6 +13,7 @@ from catalog.bytes import locate
 from catalog.bytes.identity import same_bytes
 from catalog.bytes.tar import TarWriter
 from catalog.errors import LensError
+from catalog.extras import Missing
 from catalog.store import parts
 from lensdata import engine
 from lensdata.shards.hashed import HashedFile
@@ -61,6 +62,8 @@ def _add_sample(tar: TarWriter, row: dict[str, Any], verify_bytes: bool) -> dict
     """Append one sample's members, or say why not."""
     try:
         image = locate.read(row["uri"], row["offset"], row["length"])
+    except Missing:  # of the whole installation, no fault of the image
+        raise
     except (LensError, OSError) as error:
         return {"error": str(error)}
     facts = row.get("file_size"), row.get("file_mtime_ns")  # a manifest of an earlier Lens does not hold them

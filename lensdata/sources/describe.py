@@ -9,6 +9,7 @@ from typing import Any
 from catalog import pixels
 from catalog.bytes import locate
 from catalog.errors import LensError
+from catalog.extras import Missing
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
 
 MAX_IMAGE_BYTES = 2**30
@@ -22,12 +23,14 @@ TEXT_COLUMNS = ("alt_text", "brief_text", "dense_text", "alt_error", "licence", 
 
 def describe(item: Item) -> dict[str, Any]:
     """The columns of `images` that the item itself decides. Whatever is wrong with it becomes its status: a single
-    item raises nothing."""
+    item raises nothing. Raises Missing where nothing installed reads its scheme."""
     try:
         if item.failed:
             status, reason = item.failed
             return _text(item) | {"status": status, "status_reason": clean(reason)}
         return _text(item) | _image(item)
+    except Missing:  # of the whole installation, no fault of the item
+        raise
     except MemoryError:
         return {"status": pixels.TOO_LARGE, "status_reason": "not enough memory to read it"}
     except Exception as error:  # one item must never stop a job of millions
@@ -50,6 +53,8 @@ def _image(item: Item) -> dict[str, Any]:
         return {"status": pixels.TOO_LARGE, "status_reason": reason}
     try:
         data = locate.read(item.uri, item.offset, item.length)
+    except Missing:
+        raise
     except LensError as error:  # Unreadable, or a scheme that nothing here reads
         return {"status": getattr(error, "status", pixels.MISSING), "status_reason": clean(str(error))}
     header = pixels.probe(data)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog.bytes import locate
 from catalog.errors import BadInput
-from lensdata.sources import hub, place, url_list
+from lensdata.sources import hub, img2dataset, place, url_list
 from lensdata.sources.downloads import list_downloads
 from lensdata.sources.folder import list_folder, written_by_lens
 from lensdata.sources.imported import list_table
@@ -58,6 +58,7 @@ def discover(
         if kind != OTHER and url_list.is_list(source, kind == FOLDER, columns):
             if root is None:
                 url_list.check(source, columns)
+                img2dataset.command()
                 return
             listing = list_downloads(source, columns, root / "downloads", survey, retry)
             what = "is a list without a line"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog import pixels
+from catalog import extras, pixels
 from catalog.bytes.tar import TarWriter
 from catalog.errors import BadInput, LensError
 from catalog.notices import say
@@ -62,7 +62,8 @@ def parse(url: str) -> Spec:
 
 
 def check(spec: Spec, columns: Columns) -> None:
-    """Raise BadInput if the dataset cannot be reached or lacks a column."""
+    """Raise BadInput if the dataset cannot be reached or lacks a column, Missing without the extra `hub`."""
+    extras.require("hub", "hf://")
     for split, stream in _streams(spec, None):
         _named(spec, split, stream, columns)
 

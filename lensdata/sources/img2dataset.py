@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from catalog import pixels
+from catalog import extras, pixels
 from catalog.bytes import locate, tar
 from catalog.errors import BadInput, LensError
 from catalog.notices import Progress, say
@@ -61,7 +61,7 @@ class Damaged(Exception):
 
 def command() -> list[str]:
     """The command line that is img2dataset: what LENS_IMG2DATASET says, an `img2dataset` that is installed, or uv,
-    which installs it apart. Raises BadInput if there is none of them."""
+    which installs it apart. Raises Missing if there is none of them."""
     if given := os.environ.get(VARIABLE):
         try:
             return shlex.split(given)
@@ -75,8 +75,9 @@ def command() -> list[str]:
         return [
             uv, "tool", "run", "--python", python, "--from", RELEASE, "--overrides", str(OVERRIDES), "img2dataset",
         ]  # fmt: skip
-    raise BadInput(
-        f"downloading needs img2dataset: `pip install uv` (which installs it apart), or set {VARIABLE} to its command"
+    hint = f"or set {VARIABLE} to the command that is img2dataset"
+    raise extras.Missing(
+        f"a list of URLs needs uv, which runs img2dataset apart: {extras.install('http')}, {hint}"
     )
 
 

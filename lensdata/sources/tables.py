@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from catalog.bytes import locate
 from catalog.errors import BadInput
 from lensdata.sources import place
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES
@@ -73,10 +74,13 @@ def is_table(path: Place) -> bool:
 
 
 def check(path: Place, columns: Columns) -> None:
-    """Raise BadInput if the table cannot be read, is empty or lacks a column."""
+    """Raise BadInput if the table cannot be read, is empty or lacks a column, Missing if it begins with images at URLs
+    that nothing installed reads."""
     filled = [next(rows(file, columns), None) for file in files(path)]  # every file's columns are checked
     if not any(filled):
         raise BadInput(f"{path} is a table without rows")
+    for row in (row for batch in filled for row in batch or () if not row["data"]):
+        locate.require(row["uri"] or "")
 
 
 def files(path: Place) -> list[Place]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 
 from lensmodel.data.plan import key_of
 
@@ -33,6 +32,8 @@ def cover(rgb: np.ndarray, target_w: int, target_h: int) -> np.ndarray:
         return rgb
     if min(rgb.shape[1] / width, rgb.shape[0] / height) >= 2:
         return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+    import torch  # here, since the world of shapes only asks for sizes
+
     image = torch.from_numpy(rgb if rgb.flags.writeable else rgb.copy()).permute(2, 0, 1)[None]
     scaled = torch.nn.functional.interpolate(image, size=(height, width), mode="bicubic", antialias=True)
     return scaled[0].permute(1, 2, 0).numpy()

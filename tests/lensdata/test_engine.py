@@ -145,7 +145,7 @@ def test_an_unknown_engine_is_bad_input() -> None:
 
 def test_ray_that_is_not_installed_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(BadInput, match=r"pip install 'lens-t2i\[cluster\]'"):
+    with pytest.raises(BadInput, match=r'pip install "lens-t2i\[cluster\]"'):
         list(engine.run(square, [engine.Task("a", [1])], on="ray"))
 
 

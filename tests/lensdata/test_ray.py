@@ -30,7 +30,8 @@ from tests.helpers import fill
 from tests.lensdata.test_engine import alive, square
 from tests.lensdata.test_faults import digests, same, tables
 
-pytestmark = pytest.mark.slow
+# in one process of the test run: `ray start` takes fixed ports, and `ray stop` ends every cluster of the machine
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 CHEAP = ("--only", "clarity", "--only", "entropy", "--only", "luminance")
 
 

@@ -347,7 +347,7 @@ def test_no_tool_is_one_line(opened: catalog.Catalog, web: Web, tmp_path: Path, 
     monkeypatch.delenv(img2dataset.VARIABLE)
     monkeypatch.setattr(img2dataset, "_uv", lambda: None)
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(BadInput, match="pip install uv"):
+    with pytest.raises(BadInput, match=r"lens-t2i\[http\]"):
         ingest(opened, [path], workers=1)
     monkeypatch.setenv(img2dataset.VARIABLE, "/nowhere/img2dataset")
     with pytest.raises(LensError, match=r"exit code 127.*cannot be run"):

