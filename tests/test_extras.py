@@ -275,4 +275,4 @@ def test_shards_on_a_store_need_an_extra(without: Run, tmp_path: Path) -> None:
 
 
 def test_a_module_that_runs_alone(without: Run) -> None:
-    assert 'pip install "lens-t2i[score]"' in refusal(without({"torch"}, "lensdata.models.cost"))
+    assert 'pip install "lens-t2i[score]"' in refusal(without({"torch"}, "lensdata.models.paper.cost"))

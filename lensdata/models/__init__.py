@@ -1,6 +1,6 @@
 """Models that turn pixels into scores and embeddings. Importing it imports neither torch nor onnxruntime."""
 
-from lensdata.models.light import EMBEDDING_DIM, METRICS, LightModels, light_ids
+from lensdata.models.light.models import EMBEDDING_DIM, METRICS, LightModels, light_ids
 from lensdata.models.plan import Models, Plan, plan
 from lensdata.models.scorer import ScorerId
 

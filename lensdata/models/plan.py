@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog import extras, metrics
-from lensdata.models import light
 from lensdata.models.choice import LIGHT, choices
-from lensdata.models.paper import Found, PaperModel, resolve
+from lensdata.models.light import models as light
+from lensdata.models.paper.models import Found, PaperModel, resolve
 from lensdata.models.scorer import ScorerId
 
 

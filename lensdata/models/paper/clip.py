@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from catalog.errors import BadInput
 from lensdata.models import tensors
-from lensdata.models.checkpoint import Checkpoint
+from lensdata.models.paper.checkpoint import Checkpoint
 from lensdata.models.view import RESAMPLING, View
 
 if TYPE_CHECKING:

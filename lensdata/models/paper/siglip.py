@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.errors import BadInput
 from lensdata.models import tensors
-from lensdata.models.checkpoint import Checkpoint, described
+from lensdata.models.paper.checkpoint import Checkpoint, described
 from lensdata.models.view import View
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from catalog.errors import LensError
-from lensdata.models import checkpoint
 from lensdata.models.choice import Choice
-from lensdata.models.paper import Found, PaperModel, resolve
+from lensdata.models.paper import checkpoint
+from lensdata.models.paper.models import Found, PaperModel, resolve
 from tests.helpers import picture
 from tests.lensdata.models import tiny
 

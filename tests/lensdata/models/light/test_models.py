@@ -14,17 +14,8 @@ import skimage
 from PIL import Image
 
 from catalog.errors import BadInput, LensError
-from lensdata.models import (
-    EMBEDDING_DIM,
-    METRICS,
-    LightModels,
-    damage,
-    efficientnet,
-    heads,
-    light_ids,
-    nsfw,
-    rendering,
-)
+from lensdata.models import EMBEDDING_DIM, METRICS, LightModels, light_ids
+from lensdata.models.light import damage, efficientnet, heads, nsfw, rendering
 
 SAMPLES = Path(skimage.__file__).parent / "data"
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png")

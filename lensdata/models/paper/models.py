@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from catalog.errors import BadInput, LensError, one_line
-from lensdata.models.checkpoint import Checkpoint, find
 from lensdata.models.choice import PAPER, PAPER_MODELS, Choice
-from lensdata.models.clip import ClipEmbedding
 from lensdata.models.device import place
-from lensdata.models.efficientnet import check
-from lensdata.models.eva import EvaNsfw
+from lensdata.models.light.efficientnet import check
+from lensdata.models.paper.checkpoint import Checkpoint, find
+from lensdata.models.paper.clip import ClipEmbedding
+from lensdata.models.paper.eva import EvaNsfw
+from lensdata.models.paper.siglip import SiglipAesthetic, SiglipWatermark
 from lensdata.models.scorer import ScorerId
-from lensdata.models.siglip import SiglipAesthetic, SiglipWatermark
 
 CUSTOM = "custom"
 NETWORKS: dict[str, Any] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from lensdata.models.efficientnet import POOLED_DIM
+from lensdata.models.light.efficientnet import POOLED_DIM
 
 NAME = "efficientnet-lite0+layout"
 LAYOUT_SIDE = 12

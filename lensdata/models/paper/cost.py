@@ -1,4 +1,4 @@
-"""What the paper's models cost an image: `python -m lensdata.models.cost` prints parameters and operations.
+"""What the paper's models cost an image: `python -m lensdata.models.paper.cost` prints parameters and operations.
 
 Counted on the meta device (no weights, no memory) with the real architectures, by torch's FlopCounterMode: a
 multiply and an add are two operations; attention's matrix products are counted, activations and norms are not.
@@ -13,7 +13,7 @@ import click
 
 from catalog import extras
 from catalog.console import run_command
-from lensdata.models.siglip import HEAD_WIDTHS, NO_TEXT
+from lensdata.models.paper.siglip import HEAD_WIDTHS, NO_TEXT
 
 if TYPE_CHECKING:
     import torch
@@ -85,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, "lensdata.models.cost"))
+    sys.exit(run_command(main, "lensdata.models.paper.cost"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog.errors import LensError
-from lensdata.models.efficientnet import FEATURE_DIM
+from lensdata.models.light.efficientnet import FEATURE_DIM
 from lensdata.models.tensors import faults
 
 HEADS_PATH = Path(__file__).with_name("light_heads.safetensors")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from catalog.errors import BadInput
 from lensdata.models.choice import Choice
-from lensdata.models.paper import PaperModel, resolve
+from lensdata.models.paper.models import PaperModel, resolve
 from tests.helpers import picture
 from tests.lensdata.models import tiny
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from catalog.errors import BadInput
-from lensdata.models import efficientnet, embedding, heads, nsfw
 from lensdata.models.choice import METRICS
+from lensdata.models.light import efficientnet, embedding, heads, nsfw
 from lensdata.models.scorer import ScorerId
 
 if TYPE_CHECKING:
-    from lensdata.models.heads import Head
+    from lensdata.models.light.heads import Head
 
 EMBEDDING_DIM = embedding.DIM
 # Larger batches only cost memory: on one thread a picture takes as long among 16 as among 64.

@@ -1,0 +1,1 @@
+"""The models the paper names, from a hub or a folder."""
