@@ -85,12 +85,12 @@ def ingest(
     """
     import catalog
     from lensdata.ingest import ingest as stage
-    from lensdata.sources import Columns, require
+    from lensdata.sources import Columns, open_all
 
     columns = Columns(image_column, text_column, url_column, brief_column, dense_column)
-    require(list(sources), columns)  # before a catalog is made for nothing
+    found = open_all(sources, columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
-    done = stage(opened, list(sources), source, workers, columns, on, retry)
+    done = stage(opened, found, source, workers, on=on, retry=retry)
     tell(as_json, asdict(done), f"{done} in {opened.root}")
 
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from catalog import pixels
-from catalog.bytes.tar import TarWriter
 from catalog.errors import BadInput, LensError
 from catalog.notices import say
 from catalog.store import parts
-from lensdata.sources.imported import MARK, TAR_BYTES, add, list_kept
 from lensdata.sources.item import Item
+from lensdata.sources.kept import Kept, Row
+from lensdata.sources.source import Columns, Source
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables import GUESSES, Columns
+from lensdata.sources.tables.reader import GUESSES
 
 SCHEME = "hf://"
 
@@ -61,103 +62,115 @@ def parse(url: str) -> Spec:
     return Spec(name.rstrip("/"), revision or None, config or None, split or None)
 
 
-def check(spec: Spec, columns: Columns) -> None:
-    """Raise BadInput if the dataset cannot be reached or lacks a column."""
-    for split, stream in _streams(spec, None):
-        _named(spec, split, stream, columns)
+@dataclass
+class Split:
+    """A split of a dataset: its stream, which columns have what, and, if its first row had to tell that, the rows that
+    go on with it."""
+
+    name: str
+    stream: Any
+    named: dict[str, str]
+    begun: Iterator[dict[str, Any]] | None = None
 
 
-def list_hub(spec: Spec, columns: Columns, imported: Path, survey: Survey) -> Iterator[Item]:
-    """The images of a dataset in its order, split after split, each tar as soon as it is whole.
+class HubDataset(Source):
+    """The images of a dataset in its order, split after split, each tar as soon as it is whole."""
 
-    Raises BadInput as `check` does and LensError if the stream breaks off.
-    """
-    named = [asdict(spec), columns.image, columns.text, *columns.further.items()]
-    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()[:8]
-    folder = imported / f"{''.join(c if c.isalnum() else '-' for c in spec.name.strip('/'))[-40:]}-{key}"
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"*{parts.TEMPORARY}"):
-        leftover.unlink()
-    pinned = _pin(spec)
-    mark, done = folder / MARK, folder / "done.json"
-    wanted = {
-        "source": str(spec),
-        "image_column": columns.image,
-        "text_column": columns.text,
-        **columns.further,
-        "version": pinned,
-    }
-    if not mark.is_file() or json.loads(mark.read_text()) != wanted:
-        done.unlink(missing_ok=True)
-        for state in folder.glob("[0-9]*.json"):
-            state.unlink()
-        parts.write_bytes(mark, json.dumps(wanted).encode())
-    written = len(list(folder.glob("[0-9]*.json")))
-    for number in range(written):
-        yield from _list_one(folder, number, survey)
-    if not done.exists():
-        say(f"ingest: streaming {spec} to {folder}")
-        for number in _stream(spec, pinned, columns, folder, written):
-            yield from _list_one(folder, number, survey)
-            written = number + 1
-        for tar in sorted(folder.glob("*.tar"))[
-            written:
-        ]:  # the dataset had more before; their images are gone
-            with parts.atomic(tar) as file:
-                TarWriter(file).finish()
-        parts.write_bytes(done, b"{}")
-    for tar in sorted(folder.glob("*.tar"))[written:]:
-        yield from list_kept(tar, survey)
+    nothing = "is a dataset without images"
+
+    def __init__(self, place: str, columns: Columns) -> None:
+        super().__init__(place)
+        self.spec, self.columns = parse(place), columns
+        self._opened: tuple[str, list[Split]] | None = None  # the version, and what is streamed of it
+
+    def check(self) -> None:
+        """Asks the hub for the commit and for what is in it, and nothing more unless the columns are declared
+        nowhere: then the first row tells them."""
+        if self._opened is None:
+            version = _version(self.spec)
+            found = _streams(self.spec, version).items()
+            self._opened = version, [_split(self.spec, name, stream, self.columns) for name, stream in found]
+
+    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
+        self.check()
+        assert self._opened is not None
+        (version, splits), self._opened = self._opened, None
+        spec, columns = self.spec, self.columns
+        named = [asdict(spec), columns.image, columns.text, *columns.further.items()]
+        kept = Kept(root / "imported", spec.name.strip("/")[-40:], json.dumps(named))
+        done = kept.folder / "done.json"
+        wanted = {
+            "source": str(spec), "image_column": columns.image, "text_column": columns.text, **columns.further,
+            "version": version,
+        }  # fmt: skip
+        if not kept.is_of(wanted):
+            done.unlink(missing_ok=True)
+            for state in kept.folder.glob("[0-9]*.json"):
+                state.unlink()
+            kept.mark(wanted)
+        written = len(list(kept.folder.glob("[0-9]*.json")))
+        for number in range(written):
+            yield from _kept_items(kept, number, survey)
+        if not done.exists():
+            say(f"ingest: streaming {spec} to {kept.folder}")
+            last = json.loads(_state(kept, written - 1).read_bytes()) if written else None
+            for number, row, failed in kept.fill(_rows(spec, splits, last), written, spec):
+                fields = {
+                    "row": row["row"] + 1, "split": row["split"], "state": row["state"],
+                    "failed": [row["failed"] for row in failed],
+                }  # fmt: skip
+                parts.write_bytes(_state(kept, number), json.dumps(fields).encode())
+                yield from _kept_items(kept, number, survey)
+                written = number + 1
+            kept.empty(written)
+            parts.write_bytes(done, b"{}")
+        for tar in kept.tars()[written:]:
+            yield from kept.items(tar, survey)
 
 
-def _list_one(folder: Path, number: int, survey: Survey) -> Iterator[Item]:
-    tar, state = folder / f"{number:06d}.tar", folder / f"{number:06d}.json"
-    yield from list_kept(tar, survey)
+def _state(kept: Kept, number: int) -> Path:
+    """Where the stream stood after a tar, and which of its rows had no bytes."""
+    return kept.folder / f"{number:06d}.json"
+
+
+def _kept_items(kept: Kept, number: int, survey: Survey) -> Iterator[Item]:
+    state = _state(kept, number)
+    yield from kept.items(state.with_suffix(".tar"), survey)
     mtime = state.stat().st_mtime_ns
     for uri, reason in json.loads(state.read_bytes())["failed"]:
         yield Item(uri, 0, None, file_mtime_ns=mtime, failed=(pixels.MISSING, reason))
 
 
-def _stream(spec: Spec, pinned: str | None, columns: Columns, folder: Path, written: int) -> Iterator[int]:
-    """Write tars from number `written` on and yield the number of each."""
-    last = json.loads((folder / f"{written - 1:06d}.json").read_bytes()) if written else None
-    row = last["row"] if last else 0
-    for split, stream in _streams(spec, pinned):
-        named = _named(spec, split, stream, columns)
-        stream = _undecoded(stream.select_columns(sorted(set(named.values()))), named["image"])
+def _rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterator[Row]:
+    """The rows after `last`, the state of an earlier stream. Each has its split's name and the stream's state after
+    it; one without bytes says as `failed` which it is and why."""
+    number = last["row"] if last else 0
+    for split in splits:
+        if last is not None and split.name != last["split"]:
+            continue  # it came before, and is whole
+        stream = split.stream
         if last is not None:
-            if split != last["split"]:
-                continue  # it came before, and is whole
             stream.load_state_dict(last["state"])
-            last = None
-        rows = _rows(spec, stream, named)
-        values = next(rows, None)
-        while values is not None:
-            failed: list[tuple[str, str]] = []
-            with parts.atomic(folder / f"{written:06d}.tar") as file:
-                tar = TarWriter(file)
-                while values is not None and tar.offset < TAR_BYTES and len(failed) < 10_000:
-                    image = _image(spec, values["image"])
-                    if isinstance(image, bytes):
-                        path = values["image"]["path"] if isinstance(values["image"], dict) else None
-                        texts = {name: values.get(name) for name in GUESSES}
-                        add(tar, {"row": row, "data": image, "uri": path, **texts}, spec)
-                    else:
-                        failed.append((f"{spec}/{split}/{row}", image or "the row holds no image"))
-                    row += 1
-                    state = stream.state_dict()
-                    values = next(rows, None)
-                tar.finish()
-            fields = {"row": row, "split": split, "state": state, "failed": failed}
-            parts.write_bytes(folder / f"{written:06d}.json", json.dumps(fields).encode())
-            yield written
-            written += 1
+        begun = split.begun if last is None else None
+        last = None
+        for values in _values(spec, split, stream if begun is None else begun):
+            image = _image(spec, values["image"])
+            row = {name: values.get(name) for name in GUESSES} | {
+                "row": number, "split": split.name, "state": stream.state_dict(), "data": None, "uri": None,
+            }  # fmt: skip
+            if isinstance(image, bytes):
+                path = values["image"]["path"] if isinstance(values["image"], dict) else None
+                row |= {"data": image, "uri": path}
+            else:
+                row["failed"] = (f"{spec}/{split.name}/{number}", image or "the row holds no image")
+            yield row
+            number += 1
 
 
-def _rows(spec: Spec, stream: Any, named: dict[str, str]) -> Iterator[dict[str, Any]]:
+def _values(spec: Spec, split: Split, stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     try:
         for row in stream:
-            yield {key: row[name] for key, name in named.items()}
+            yield {key: row[name] for key, name in split.named.items()}
     except Exception as error:  # of the network, of the files' format: `datasets` has many
         text = " ".join(f"{type(error).__name__}: {error}".split())
         raise LensError(f"{spec} broke off ({text}); run the same command again to go on") from None
@@ -193,53 +206,59 @@ def _within(spec: Spec, path: str) -> bool:
     )
 
 
-def _streams(spec: Spec, pinned: str | None) -> Iterator[tuple[str, Any]]:
+def _streams(spec: Spec, version: str) -> dict[str, Any]:
     import datasets
 
-    options: dict[str, Any] = {"streaming": True}
-    if not spec.local:
-        options["revision"] = pinned or spec.revision
-    elif not Path(spec.name).is_dir():
-        raise BadInput(f"there is no folder {spec.name}")
+    options: dict[str, Any] = {} if spec.local else {"revision": version}
     try:
-        found = datasets.load_dataset(spec.name, spec.config, **options)
+        found = datasets.load_dataset(spec.name, spec.config, streaming=True, **options)
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{spec} cannot be loaded: {text}") from None
+        raise _unloaded(spec, error) from None
     if spec.split is not None and spec.split not in found:
         raise BadInput(f"{spec} has no split {spec.split!r}; it has {', '.join(map(str, found))}")
-    yield from ((str(name), stream) for name, stream in found.items() if spec.split in (None, name))
+    return {str(name): stream for name, stream in found.items() if spec.split in (None, name)}
 
 
-def _named(spec: Spec, split: str, stream: Any, columns: Columns) -> dict[str, str]:
-    features = stream.features or dict.fromkeys(next(iter(stream), {}))
-    for _, name, option in (("image", columns.image, "--image-column"), *columns.texts):
-        if name not in features:
+def _split(spec: Spec, name: str, stream: Any, columns: Columns) -> Split:
+    """The split with its image column undecoded. Raises BadInput if it lacks a column."""
+    import datasets
+
+    begun, declared = None, stream.features
+    if declared is None:
+        begun = iter(stream)
+        try:
+            first = next(begun, None)
+        except Exception as error:
+            raise _unloaded(spec, error) from None
+        declared = {} if first is None else first
+        begun = begun if first is None else chain([first], begun)
+    for _, wanted, option in (("image", columns.image, "--image-column"), *columns.texts):
+        if wanted not in declared:
             raise BadInput(
-                f"{spec} has no column {name!r} in {split}; it has {', '.join(features)}: name one with {option}"
+                f"{spec} has no column {wanted!r} in {name}; it has {', '.join(declared)}: name one with {option}"
             )
     named = {"image": columns.image}
     for key, guesses in GUESSES.items():
-        if guess := next((guess for guess in guesses if _is_text(features.get(guess))), None):
+        if guess := next((guess for guess in guesses if _is_text(declared.get(guess))), None):
             named[key] = guess
-    return named | {key: name for key, name, _ in columns.texts}
+    named |= {key: wanted for key, wanted, _ in columns.texts}
+    if begun is None:
+        stream = stream.select_columns(sorted(set(named.values())))
+        if isinstance(declared[columns.image], datasets.Image):
+            stream = stream.cast_column(columns.image, datasets.Image(decode=False))
+    return Split(name, stream, named, begun)
 
 
-def _is_text(feature: Any) -> bool:
-    return getattr(feature, "dtype", None) in ("string", "large_string")
+def _is_text(declared: Any) -> bool:
+    """Whether a column declared so, or with this value in the first row, holds text."""
+    return isinstance(declared, str) or getattr(declared, "dtype", None) in ("string", "large_string")
 
 
-def _undecoded(stream: Any, image: str) -> Any:
-    import datasets
-
-    if isinstance((stream.features or {}).get(image), datasets.Image):
-        return stream.cast_column(image, datasets.Image(decode=False))
-    return stream
-
-
-def _pin(spec: Spec) -> str | None:
+def _version(spec: Spec) -> str:
     """What tells one version of the dataset from another: the commit on the hub, or the local files."""
     if spec.local:
+        if not Path(spec.name).is_dir():
+            raise BadInput(f"there is no folder {spec.name}")
         digest = hashlib.sha256()
         for path in sorted(Path(spec.name).rglob("*")):
             if path.is_file():
@@ -251,5 +270,8 @@ def _pin(spec: Spec) -> str | None:
     try:
         return str(HfApi().dataset_info(spec.name, revision=spec.revision).sha)
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{spec}: the hub gives no commit ({text})") from None
+        raise _unloaded(spec, error) from None
+
+
+def _unloaded(spec: Spec, error: Exception) -> BadInput:
+    return BadInput(f"{spec} cannot be loaded: {' '.join(str(error).split()) or type(error).__name__}")

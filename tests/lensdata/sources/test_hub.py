@@ -12,7 +12,7 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, hub
+from lensdata.sources import Columns, kept
 from lensdata.sources.hub import Spec, parse
 from tests.helpers import fill, make_tar, png
 
@@ -56,7 +56,7 @@ def test_what_a_spec_says(tmp_path: Path) -> None:
 
 
 def test_the_original_bytes_in_order(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(hub, "TAR_BYTES", 12_000)
+    monkeypatch.setattr(kept, "TAR_BYTES", 12_000)
     url = repository(tmp_path / "d", {"train": 8, "test": 4})
     assert ingest(opened, [url], workers=1).added == 12
     found = opened.sql(FOUND).rows()
@@ -72,9 +72,9 @@ def test_the_original_bytes_in_order(opened: catalog.Catalog, tmp_path: Path, mo
 
 
 def test_a_killed_stream_goes_on(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(hub, "TAR_BYTES", 6_000)
+    monkeypatch.setattr(kept, "TAR_BYTES", 6_000)
     url = repository(tmp_path / "d", {"train": 10, "test": 2})
-    real, added = hub.add, []
+    real, added = kept.add, []
 
     def add_and_die(*args) -> None:
         if len(added) == 8:
@@ -82,13 +82,13 @@ def test_a_killed_stream_goes_on(opened: catalog.Catalog, tmp_path: Path, monkey
         added.append(args[1]["row"])
         real(*args)
 
-    monkeypatch.setattr(hub, "add", add_and_die)
+    monkeypatch.setattr(kept, "add", add_and_die)
     with pytest.raises(KeyboardInterrupt):
         ingest(opened, [url], workers=1)
     whole = len(list((opened.root / "imported").rglob("[0-9]*.json")))
     assert whole >= 1
     again = []
-    monkeypatch.setattr(hub, "add", lambda *args: (again.append(args[1]["row"]), real(*args)))
+    monkeypatch.setattr(kept, "add", lambda *args: (again.append(args[1]["row"]), real(*args)))
     ingest(opened, [url], workers=1)
     assert again[0] > 0  # not from the beginning
     assert again[-1] == 11

@@ -1,7 +1,10 @@
-"""A file of a source, on this disk (a Path) or behind fsspec (a URL as str)."""
+"""A file, on this disk (a Path) or behind fsspec (a URL as str): its name, its size and time, and reading it once."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import zlib
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +17,6 @@ Place = Path | str
 Facts = tuple[int, int]  # size in bytes, mtime in ns
 
 WINDOW = 2**15  # bytes of a ranged read: a tar's header, its sidecars and the next header, not the images
-
-
-def parse(text: str) -> Place:
-    """What a source on the command line names: a URL stays one, file:// and anything else is a path. Raises BadInput
-    for an empty one, which an unset variable of a shell leaves; as a path it would be the current folder."""
-    path = text.removeprefix("file://")
-    if not path.strip():
-        raise BadInput("a source is empty; write `.` for the current folder")
-    return path if "://" in path else Path(path)
 
 
 def suffix(place: Place) -> str:
@@ -82,17 +76,86 @@ def facts_of(found: dict[str, Any]) -> Facts:
     return size, nanoseconds
 
 
-def open_binary(place: Place) -> IO[bytes]:
-    """Open for reading; of a remote file only what is read is fetched, in windows. Raises OSError."""
+def open_binary(place: Place, size: int | None = None, window: int = WINDOW) -> IO[bytes]:
+    """Open for reading. Thousands may be open at once, since they share a few descriptors.
+
+    Of a remote file only what is read is fetched, in ranges of at least `window` bytes; `size`, where it is known, is
+    not asked for. Raises OSError.
+    """
     if isinstance(place, Path):
-        return place.open("rb")
-    filesystem, path = locate.filesystem(place)
+        return cast(IO[bytes], io.BufferedReader(_Local(place)))
+    size = facts(place)[0] if size is None else size
+    if size:
+        return cast(IO[bytes], io.BufferedReader(_Remote(place, size), window))
+    filesystem, path = locate.filesystem(place)  # of a size that its store does not tell
     try:
-        return cast(IO[bytes], filesystem.open(path, "rb", block_size=WINDOW, cache_type="readahead"))
+        return cast(IO[bytes], filesystem.open(path, "rb"))
     except OSError:
         raise
     except Exception as error:
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class _File(io.RawIOBase):
+    """A file of a known size, read by position."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size, self._at = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """As io.RawIOBase has it. Raises OSError."""
+        count = min(len(buffer), self._size - self._at)
+        if count > 0:
+            self._fill(memoryview(buffer)[:count])
+            self._at += count
+        return max(count, 0)
+
+    def _fill(self, buffer: memoryview) -> None:
+        raise NotImplementedError
+
+
+class _Local(_File):
+    def __init__(self, path: Path) -> None:
+        found = path.stat()
+        super().__init__(found.st_size)
+        self._path, self._identity = str(path), (found.st_dev, found.st_ino)
+
+    def _fill(self, buffer: memoryview) -> None:
+        file = locate.kept_open(self._path, self._identity)
+        if file.identity != self._identity:
+            raise OSError(errno.ESTALE, "another file has taken its place", self._path)
+        done = 0
+        while done < len(buffer):  # one call reads at most 2 GiB
+            count = os.preadv(file.fd, [buffer[done:]], self._at + done)
+            if not count:
+                raise OSError(errno.EIO, "it became shorter while it was read", self._path)
+            done += count
+
+
+class _Remote(_File):
+    def __init__(self, url: str, size: int) -> None:
+        super().__init__(size)
+        self._url = url
+
+    def _fill(self, buffer: memoryview) -> None:
+        try:
+            buffer[:] = locate.read(self._url, self._at, len(buffer))
+        except locate.Unreadable as error:
+            raise OSError(error.reason) from None
 
 
 def reason(error: OSError) -> str:
