@@ -104,9 +104,8 @@ def test_a_changed_text_replaces_the_source_caption_alone(known, text: str | Non
 
 def test_a_file_that_scoring_missed_comes_back(known) -> None:
     opened, path, before = known
-    gone = {"status": "missing", "status_reason": "does not exist", "nsfw_state": "failed", "nsfw_error": "missing",
-            "nsfw_scorer": 1}  # fmt: skip
-    commit_scores(opened, image_id=before["image_id"], **gone)
+    gone = {"status": "missing", "status_reason": "does not exist", "nsfw": "missing"}
+    commit_scores(opened, {before["image_id"]: gone})
     assert image(opened, path)["status"] == "missing"
     assert ingest(opened, [path.parent], workers=1).updated == 1
     assert image(opened, path) == before
@@ -115,9 +114,8 @@ def test_a_file_that_scoring_missed_comes_back(known) -> None:
 
 def test_a_verdict_of_the_decoder_stands_while_the_bytes_do(known) -> None:
     opened, path, before = known
-    verdict = {"status": "truncated", "status_reason": "ends early", "nsfw_state": "failed", "nsfw_error": "truncated",
-               "nsfw_scorer": 1}  # fmt: skip
-    commit_scores(opened, image_id=before["image_id"], **verdict)
+    verdict = {"status": "truncated", "status_reason": "ends early", "nsfw": "truncated"}
+    commit_scores(opened, {before["image_id"]: verdict})
     os.utime(path, ns=(1, 1))
     done = ingest(opened, [path.parent], workers=1)
     assert (done.updated, done.unchanged) == (0, 12)
