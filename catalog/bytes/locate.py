@@ -93,7 +93,7 @@ def _read_local(path: str, offset: int, length: int | None) -> bytes:
             )
         whole = offset == 0 and wanted == found.st_size
         file = _OpenFile(path) if whole else kept_open(path, (found.st_dev, found.st_ino))
-        return _pread(file.fd, path, offset, wanted)
+        return pread(file.fd, path, offset, wanted)
     except FileNotFoundError:
         raise Unreadable("missing", f"{path} does not exist") from None
     except OSError as error:
@@ -112,7 +112,8 @@ def kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:
         return file
 
 
-def _pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
+def pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
+    """Just so many bytes. Raises Unreadable and OSError."""
     data = os.pread(fd, wanted, offset)
     while len(data) < wanted:  # one call returns at most 2 GiB
         more = os.pread(fd, wanted - len(data), offset + len(data))

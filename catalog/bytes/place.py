@@ -79,20 +79,24 @@ def facts_of(found: dict[str, Any]) -> Facts:
 def open_binary(place: Place, size: int | None = None, window: int = WINDOW) -> IO[bytes]:
     """Open for reading. Thousands may be open at once, since they share a few descriptors.
 
-    Of a remote file only what is read is fetched, in ranges of at least `window` bytes; `size`, where it is known, is
-    not asked for. Raises OSError.
+    Of a remote file only what is read is fetched, in ranges of at least `window` bytes (0: just what is asked for);
+    its `size`, where that is known, is not asked for again. Raises OSError.
     """
-    if isinstance(place, Path):
-        return cast(IO[bytes], io.BufferedReader(_Local(place)))
-    size = facts(place)[0] if size is None else size
-    if size:
-        return cast(IO[bytes], io.BufferedReader(_Remote(place, size), window))
-    filesystem, path = locate.filesystem(place)  # of a size that its store does not tell
+    if isinstance(place, str):
+        size = facts(place)[0] if size is None else size
+        if not size:  # its store may not tell
+            return _streamed(place)
+    file = _Local(place) if isinstance(place, Path) else _Remote(place, size or 0)
+    return cast(IO[bytes], io.BufferedReader(file, window) if window else file)
+
+
+def _streamed(url: str) -> IO[bytes]:
+    filesystem, path = locate.filesystem(url)
     try:
         return cast(IO[bytes], filesystem.open(path, "rb"))
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # every backend has its own errors
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
@@ -116,15 +120,26 @@ class _File(io.RawIOBase):
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
+    def read(self, size: int | None = -1) -> bytes:
+        """As io.RawIOBase has it. Raises OSError."""
+        left = max(self._size - self._at, 0)
+        count = left if size is None or size < 0 else min(size, left)
+        if not count:
+            return b""
+        try:
+            data = self._bytes(self._at, count)
+        except locate.Unreadable as error:
+            raise OSError(error.reason) from None
+        self._at += count
+        return data
+
     def readinto(self, buffer: Any) -> int:
         """As io.RawIOBase has it. Raises OSError."""
-        count = min(len(buffer), self._size - self._at)
-        if count > 0:
-            self._fill(memoryview(buffer)[:count])
-            self._at += count
-        return max(count, 0)
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
-    def _fill(self, buffer: memoryview) -> None:
+    def _bytes(self, offset: int, count: int) -> bytes:
         raise NotImplementedError
 
 
@@ -134,16 +149,11 @@ class _Local(_File):
         super().__init__(found.st_size)
         self._path, self._identity = str(path), (found.st_dev, found.st_ino)
 
-    def _fill(self, buffer: memoryview) -> None:
+    def _bytes(self, offset: int, count: int) -> bytes:
         file = locate.kept_open(self._path, self._identity)
         if file.identity != self._identity:
             raise OSError(errno.ESTALE, "another file has taken its place", self._path)
-        done = 0
-        while done < len(buffer):  # one call reads at most 2 GiB
-            count = os.preadv(file.fd, [buffer[done:]], self._at + done)
-            if not count:
-                raise OSError(errno.EIO, "it became shorter while it was read", self._path)
-            done += count
+        return locate.pread(file.fd, self._path, offset, count)
 
 
 class _Remote(_File):
@@ -151,11 +161,8 @@ class _Remote(_File):
         super().__init__(size)
         self._url = url
 
-    def _fill(self, buffer: memoryview) -> None:
-        try:
-            buffer[:] = locate.read(self._url, self._at, len(buffer))
-        except locate.Unreadable as error:
-            raise OSError(error.reason) from None
+    def _bytes(self, offset: int, count: int) -> bytes:
+        return locate.read(self._url, offset, count)
 
 
 def reason(error: OSError) -> str:

@@ -48,7 +48,7 @@ class Store:
         try:
             entries = self.filesystem.ls(path, detail=True)
         except FileNotFoundError:  # deleted while we looked
-            survey.unread("prefixes that vanished while they were listed", folder)
+            survey.unread("prefixes that are not there (any more)", folder)
             return None
         except Exception as error:  # every backend has its own errors
             text = " ".join(f"{type(error).__name__}: {error}".split())

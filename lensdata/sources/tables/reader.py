@@ -60,7 +60,7 @@ class TableFile:
             raise BadInput(f"{self.place} cannot be read as a table: {_one_line(error)}") from None
 
     def _open(self) -> Opened:
-        file = place.open_binary(self.place, self.facts[0])
+        file = place.open_binary(self.place, self.facts[0], window=0)  # Parquet asks for what it needs
         if place.suffix(self.place) == ".parquet":
             table = pq.ParquetFile(file)
             return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +22,6 @@ from tests.lensdata.sources.listing import listed
 FOUND = (
     "SELECT image_id, uri, byte_offset, byte_length, status, alt_text, sha256 FROM images ORDER BY image_id"
 )
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    filesystem = fsspec.filesystem("memory")
-    filesystem.store.clear()
-    filesystem.pseudo_dirs[:] = [""]
-    yield filesystem
-    filesystem.store.clear()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A fresh bucket `lens`; what reads it takes endpoint and keys from the environment, as everybody's does."""
-    for name, value in (
-        ("AWS_ENDPOINT_URL", server), ("AWS_ACCESS_KEY_ID", "a-key-id"), ("AWS_SECRET_ACCESS_KEY", "a-secret-key"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):  # fmt: skip
-        monkeypatch.setenv(name, value)
-    locate._filesystems.clear()
-    s3fs = pytest.importorskip("s3fs")
-    s3fs.S3FileSystem.clear_instance_cache()  # another module's server, which the environment named, may be gone
-    filesystem, _ = locate.filesystem("s3://lens")
-    if filesystem.exists("lens"):
-        filesystem.rm("lens", recursive=True)
-    filesystem.mkdir("lens")
-    return filesystem
 
 
 def put(filesystem: Any, folder: Path, prefix: str) -> None:
