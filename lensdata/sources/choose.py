@@ -12,7 +12,8 @@ from catalog.bytes.place import Facts, Place, facts_of, info, printable, reason,
 from catalog.errors import BadInput
 from lensdata.sources.folder import Folder
 from lensdata.sources.glob import Glob, is_pattern
-from lensdata.sources.hub import SCHEME, HubDataset
+from lensdata.sources.hub.dataset import HubDataset
+from lensdata.sources.hub.stream import SCHEME
 from lensdata.sources.item import LIST_SUFFIXES, TABLE_SUFFIXES
 from lensdata.sources.lists.lines import is_list
 from lensdata.sources.lists.url_list import UrlList

@@ -23,7 +23,7 @@ GUESSES = {
 MAX_URL = 8192  # characters; no server takes a longer one
 MAX_FIELD = 2**24
 TEXT_START = 2**13
-WINDOW = 2**22  # bytes of a remote list read at once
+WINDOW = 2**18  # bytes of a remote list read at once; hundreds of lists may be open
 TABLE_ROWS = 8192
 
 Line = tuple[str, dict[str, str | None]]  # the url, and of the other keys of GUESSES those that the list has

@@ -14,9 +14,9 @@ from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
 from lensdata.sources import Columns, kept
-from lensdata.sources.hub import Spec, parse
+from lensdata.sources.hub.stream import Spec, parse
 from tests.helpers import fill, make_tar, png
-from tests.lensdata.sources.hub_server import serve
+from tests.lensdata.sources.hub.server import serve
 
 FOUND = "SELECT image_id, status, alt_text, uri, byte_offset, byte_length FROM images ORDER BY image_id"
 

@@ -1,28 +1,18 @@
-"""Hugging Face datasets, streamed: `hf://NAME[@REVISION][:CONFIG][#SPLIT]`, where NAME is one of the hub, `owner/name`,
-or the absolute path of a local folder that `datasets` can load.
-
-The original bytes are kept (the image column is never decoded), once, in tars under CATALOG/imported. Beside each tar
-stands the state of the stream after it, so a killed ingest goes on with the next. No code of a dataset is run.
-"""
+"""Reading a dataset as a stream: `hf://NAME[@REVISION][:CONFIG][#SPLIT]`, where NAME is one of the hub, `owner/name`,
+or the absolute path of a local folder that `datasets` can load. No code of a dataset is run."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from catalog import pixels
 from catalog.errors import BadInput, LensError
-from catalog.notices import say
-from catalog.store import parts
-from lensdata.sources.item import Item
-from lensdata.sources.kept import Kept, Row
-from lensdata.sources.source import Columns, Source
-from lensdata.sources.survey import Survey
+from lensdata.sources.kept import Row
+from lensdata.sources.source import Columns
 from lensdata.sources.tables.reader import GUESSES
 
 SCHEME = "hf://"
@@ -73,75 +63,7 @@ class Split:
     begun: Iterator[dict[str, Any]] | None = None
 
 
-class HubDataset(Source):
-    """The images of a dataset in its order, split after split, each tar as soon as it is whole."""
-
-    nothing = "is a dataset without images"
-
-    def __init__(self, place: str, columns: Columns) -> None:
-        super().__init__(place)
-        self.spec, self.columns = parse(place), columns
-        self._opened: tuple[str, list[Split]] | None = None  # the version, and what is streamed of it
-
-    def check(self) -> None:
-        """Asks the hub for the commit and for what is in it, and nothing more unless the columns are declared
-        nowhere: then the first row tells them."""
-        if self._opened is None:
-            version = _version(self.spec)
-            found = _streams(self.spec, version).items()
-            self._opened = version, [_split(self.spec, name, stream, self.columns) for name, stream in found]
-
-    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
-        self.check()
-        assert self._opened is not None
-        (version, splits), self._opened = self._opened, None
-        spec, columns = self.spec, self.columns
-        named = [asdict(spec), columns.image, columns.text, *columns.further.items()]
-        kept = Kept(root / "imported", spec.name.strip("/")[-40:], json.dumps(named))
-        done = kept.folder / "done.json"
-        wanted = {
-            "source": str(spec), "image_column": columns.image, "text_column": columns.text, **columns.further,
-            "version": version,
-        }  # fmt: skip
-        if not kept.is_of(wanted):
-            done.unlink(missing_ok=True)
-            for state in kept.folder.glob("[0-9]*.json"):
-                state.unlink()
-            kept.mark(wanted)
-        written = len(list(kept.folder.glob("[0-9]*.json")))
-        for number in range(written):
-            yield from _kept_items(kept, number, survey)
-        if not done.exists():
-            say(f"ingest: streaming {spec} to {kept.folder}")
-            last = json.loads(_state(kept, written - 1).read_bytes()) if written else None
-            for number, row, failed in kept.fill(_rows(spec, splits, last), written, spec):
-                fields = {
-                    "row": row["row"] + 1, "split": row["split"], "state": row["state"],
-                    "failed": [row["failed"] for row in failed],
-                }  # fmt: skip
-                parts.write_bytes(_state(kept, number), json.dumps(fields).encode())
-                yield from _kept_items(kept, number, survey)
-                written = number + 1
-            kept.empty(written)
-            parts.write_bytes(done, b"{}")
-        for tar in kept.tars()[written:]:
-            yield from kept.items(tar, survey)
-
-
-def _state(kept: Kept, number: int) -> Path:
-    """Where the stream stood after a tar, and which of its rows had no bytes."""
-    return kept.folder / f"{number:06d}.json"
-
-
-def _kept_items(kept: Kept, number: int, survey: Survey) -> Iterator[Item]:
-    state = _state(kept, number)
-    yield from kept.items(state.with_suffix(".tar"), survey)
-    mtime = state.stat().st_mtime_ns
-    for uri, reason in json.loads(state.read_bytes())["failed"]:
-        yield Item(uri, 0, None, file_mtime_ns=mtime, failed=(pixels.MISSING, reason))
-
-
-def _rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterator[Row]:
+def rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterator[Row]:
     """The rows after `last`, the state of an earlier stream. Each has its split's name and the stream's state after
     it; one without bytes says as `failed` which it is and why."""
     number = last["row"] if last else 0
@@ -159,7 +81,7 @@ def _rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Itera
                 "row": number, "split": split.name, "state": stream.state_dict(), "data": None, "uri": None,
             }  # fmt: skip
             if isinstance(image, bytes):
-                path = values["image"]["path"] if isinstance(values["image"], dict) else None
+                path = values["image"].get("path") if isinstance(values["image"], dict) else None
                 row |= {"data": image, "uri": path}
             else:
                 row["failed"] = (f"{spec}/{split.name}/{number}", image or "the row holds no image")
@@ -206,9 +128,14 @@ def _within(spec: Spec, path: str) -> bool:
     )
 
 
-def _streams(spec: Spec, version: str) -> dict[str, Any]:
+def splits_of(spec: Spec, columns: Columns) -> tuple[str, list[Split]]:
+    """The version of the dataset, and the splits that were asked for, ready to be streamed in that version.
+
+    Raises BadInput if it cannot be reached or loaded, or lacks a split or column.
+    """
     import datasets
 
+    version = _version(spec)
     options: dict[str, Any] = {} if spec.local else {"revision": version}
     try:
         found = datasets.load_dataset(spec.name, spec.config, streaming=True, **options)
@@ -216,7 +143,8 @@ def _streams(spec: Spec, version: str) -> dict[str, Any]:
         raise _unloaded(spec, error) from None
     if spec.split is not None and spec.split not in found:
         raise BadInput(f"{spec} has no split {spec.split!r}; it has {', '.join(map(str, found))}")
-    return {str(name): stream for name, stream in found.items() if spec.split in (None, name)}
+    wanted = {str(name): stream for name, stream in found.items() if spec.split in (None, name)}
+    return version, [_split(spec, name, stream, columns) for name, stream in wanted.items()]
 
 
 def _split(spec: Spec, name: str, stream: Any, columns: Columns) -> Split:
