@@ -74,23 +74,24 @@ def ingest(
     on: Any, as_json: bool,
 ) -> None:  # fmt: skip
     """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
-    (.txt, .csv, .tsv, Parquet), and Hugging Face datasets (saved ones and hf://) that are not in the catalog yet.
+    (.txt, .csv, .tsv, Parquet), folders of tables or lists, and Hugging Face datasets (saved ones and hf://) that are
+    not in the catalog yet.
 
-    Folders, tars, tables and lists may also be s3://, gs:// or any other URL that fsspec reads. What has changed since
-    is read again and keeps its id.
+    All but the last may also be s3://, gs:// or any other URL that fsspec reads, and a pattern in quotes. What has
+    changed since is read again and keeps its id.
 
     \b
-    Example: lensdata ingest ~/Pictures crawl/00000.tar s3://bucket/prefix hf://owner/name#train
-             lensdata ingest laion.parquet --url-column URL --text-column TEXT
+    Example: lensdata ingest ~/Pictures 'crawl/*.tar' s3://bucket/prefix hf://owner/name#train
+             lensdata ingest laion2B-en --url-column URL --text-column TEXT
     """
     import catalog
     from lensdata.ingest import ingest as stage
-    from lensdata.sources import Columns, require
+    from lensdata.sources import Columns, open_all
 
     columns = Columns(image_column, text_column, url_column, brief_column, dense_column)
-    require(list(sources), columns)  # before a catalog is made for nothing
+    found = open_all(sources, columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
-    done = stage(opened, list(sources), source, workers, columns, on, retry)
+    done = stage(opened, found, source, workers, on=on, retry=retry)
     tell(as_json, asdict(done), f"{done} in {opened.root}")
 
 

@@ -23,7 +23,7 @@ class Source(click.ParamType):
     name = "path|url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from lensdata.sources.place import parse
+        from lensdata.sources.choose import parse
 
         return parse(value) if isinstance(value, str) else value
 

@@ -16,9 +16,8 @@ from catalog.notices import say
 from catalog.store import parts
 from lensdata import engine
 from lensdata.gone import Seen, find_gone
-from lensdata.sources import DEFAULTS, Columns, Item, Survey, describe, discover, require
+from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
 from lensdata.sources.describe import TEXT_COLUMNS
-from lensdata.sources.place import Place
 from lensdata.stage import Row, Stage, run_stage
 
 LISTING_ROWS = 65_536
@@ -55,31 +54,31 @@ class Ingested:
 
 def ingest(
     catalog: Catalog,
-    paths: Sequence[Path | str],
+    paths: Sequence[Path | str | Source],
     source: str = "public-real",
     workers: int | None = None,
     columns: Columns = DEFAULTS,
     on: engine.On = "local",
     retry: bool = False,
 ) -> Ingested:
-    """Bring the catalog up to date with the images below `paths`: paths, and URLs as str.
+    """Bring the catalog up to date with the images below `paths`: paths, URLs as str, and sources opened already.
 
     An image is known by its uri and offset. One whose file has another size or time than before, or was missing and
     is there, is read again: it keeps its id, and what later stages made of other bytes is removed with the same
     commit. `retry` reads, or downloads, again whatever failed.
     Ids follow the listing's order, whatever the workers' speed, so two ingests of one folder give equal catalogs.
 
-    `columns` names those of Parquet, Arrow and Hugging Face tables. Raises BadInput for a source that is missing or
+    `columns` names those of the tables among the paths. Raises BadInput for a source that is missing or
     holds nothing, and for a kind of `source` without a plain name.
     """
     if not source.isprintable() or not source.strip() or source != source.strip():
         raise BadInput(
             f"--source {source!r} is no name of a kind of source; write a word, such as public-real"
         )
-    found = require(paths, columns)
+    found = open_all(paths, columns)
     survey = Survey()
     with catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates), Seen(catalog.root) as seen:
-        work = _Listing(catalog, found, source, survey, columns, retry, seen)
+        work = _Listing(catalog, found, source, survey, retry, seen)
         slots = {"scorers": catalog.named("score/scorers")["scorer_id"].to_list()}
         tally = run_stage(
             catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
@@ -99,11 +98,10 @@ class _Listing:
     """
 
     def __init__(
-        self, catalog: Catalog, paths: list[Place], source: str, survey: Survey, columns: Columns, retry: bool,
-        seen: Seen,
-    ) -> None:  # fmt: skip
-        self.catalog, self.paths, self.source, self.survey = catalog, paths, source, survey
-        self.columns, self.retry, self.seen = columns, retry, seen
+        self, catalog: Catalog, sources: Sequence[Source], kind: str, survey: Survey, retry: bool, seen: Seen
+    ) -> None:
+        self.catalog, self.sources, self.kind = catalog, sources, kind
+        self.survey, self.retry, self.seen = survey, retry, seen
         self.version: int = catalog.version
         self.listed = 0
         self._ids = self._free_ids()
@@ -112,7 +110,7 @@ class _Listing:
     def tasks(self) -> Iterator[engine.Task]:
         """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
         number = 0
-        settings = {"root": self.catalog.root, "source": self.source}
+        settings = {"root": self.catalog.root, "source": self.kind}
         for items in self._listings():
             todo = self._todo(items)
             for start in range(0, len(todo), STAGE.part_items):
@@ -147,8 +145,8 @@ class _Listing:
         yield from count(self.catalog.named("ingest/last").item() + 1)
 
     def _listings(self) -> Iterator[list[Item]]:
-        for path in self.paths:
-            found = discover(path, self.survey, self.columns, self.catalog.root, self.retry)
+        for source in self.sources:
+            found = source.list(self.survey, self.catalog.root, self.retry)
             while batch := list(islice(found, LISTING_ROWS)):
                 self.seen.add(batch)
                 yield batch

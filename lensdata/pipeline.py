@@ -17,7 +17,7 @@ from lensdata.ingest import ingest
 from lensdata.report import report
 from lensdata.score import score
 from lensdata.shards import build
-from lensdata.sources import require
+from lensdata.sources import open_all
 
 
 def run_all(
@@ -32,7 +32,7 @@ def run_all(
     models: str = "light",
 ) -> None:
     """Ingest `sources`, score, dedup, caption and bucket everything, then build shards and the report if asked to."""
-    require(sources)
+    given = open_all(sources)  # before a catalog is made for nothing
     scorers.chosen(models)[1].require()  # before anything is read for nothing
     if not sources:
         catalog.open(root, read_only=True)  # without sources there must be a catalog
@@ -40,7 +40,7 @@ def run_all(
     started = time.monotonic()
     without_gpus = replace(on, gpus=0.0) if isinstance(on, engine.Ray) else on
     if sources:
-        say(f"ingest: {ingest(opened, sources, source, workers, on=without_gpus)}")
+        say(f"ingest: {ingest(opened, given, source, workers, on=without_gpus)}")
     say(f"score: {score(opened, models, workers=workers, on=on)}")
     found = dedup(opened, tier=models, workers=workers, on=on)
     say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-SIDECARS = (".txt", ".json")  # whose size and time ingest counts with an image's: see lensdata.sources.folder
+SIDECARS = (".txt", ".json")  # beside an image NAME.jpg; ingest counts their size and time with the image's
 
 
 def same_bytes(

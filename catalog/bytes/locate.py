@@ -93,15 +93,15 @@ def _read_local(path: str, offset: int, length: int | None) -> bytes:
                 "truncated", f"{path} has {found.st_size} bytes; bytes {offset} to {end} were expected"
             )
         whole = offset == 0 and wanted == found.st_size
-        file = _OpenFile(path) if whole else _kept_open(path, (found.st_dev, found.st_ino))
-        return _pread(file.fd, path, offset, wanted)
+        file = _OpenFile(path) if whole else kept_open(path, (found.st_dev, found.st_ino))
+        return pread(file.fd, path, offset, wanted)
     except FileNotFoundError:
         raise Unreadable("missing", f"{path} does not exist") from None
     except OSError as error:
         raise Unreadable("missing", f"{path}: {error.strerror or error}") from None
 
 
-def _kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:
+def kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:
     """The open file of `path`, unless another file has been renamed into its place since."""
     with _open_files_lock:
         file = _open_files.get(path)
@@ -113,7 +113,8 @@ def _kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:
         return file
 
 
-def _pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
+def pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
+    """Just so many bytes. Raises Unreadable and OSError."""
     data = os.pread(fd, wanted, offset)
     while len(data) < wanted:  # one call returns at most 2 GiB
         more = os.pread(fd, wanted - len(data), offset + len(data))

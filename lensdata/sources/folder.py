@@ -4,53 +4,63 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from catalog.bytes.place import Facts, Place
 from catalog.store.database import DATABASE
-from lensdata.sources.item import IMAGE_SUFFIXES, Item, Range
-from lensdata.sources.place import Facts, Place
+from lensdata.sources.source import Columns
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables import TABLE_SUFFIXES
-from lensdata.sources.tars import list_tar
-
-TEXT_SUFFIXES = (".txt", ".json")
-COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
-OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')
+from lensdata.sources.walk import OUR_FORMAT, Entries, Walk
 
 
-def list_folder(root: Path, survey: Survey) -> Iterator[Item]:
-    """Items below `root` in order of their paths; tars are read as WebDataset shards.
+class Folder(Walk):
+    """A folder of this disk.
 
-    Hidden files and folders are passed over. Links to folders are not followed, so that a loop of links ends. A
-    folder that Lens itself wrote (shards, a catalog) is no source, unless shards are what `root` names. All that is
-    passed over is counted in `survey`; nothing raises.
+    Hidden files and folders are passed over. Links to folders are not followed, so that a loop of links ends. A folder
+    that Lens itself wrote (shards, a catalog) is no source, unless shards are what is named.
     """
-    yield from walk(str(root), lambda folder, named: _list_one(folder, survey, named), Path, survey)
+
+    def __init__(self, place: Path, columns: Columns) -> None:
+        super().__init__(place, columns, Disk(), place)
 
 
-def walk(
-    root: str,
-    list_one: Callable[[str, bool], Iterator[Item | str]],
-    place: Callable[[str], Place],
-    survey: Survey,
-) -> Iterator[Item]:
-    """The items of `root` and of the folders and tars below it, in order; `list_one(folder, whether it is the root)`
-    lists one folder as `arrange` does. Once all is listed, `survey` has it among its roots."""
-    under_way = [list_one(root, True)]  # a stack: folders may nest deeper than calls may
-    while under_way:
-        found = next(under_way[-1], None)
-        if found is None:
-            under_way.pop()
-        elif isinstance(found, Item):
-            yield found
-        elif not found.endswith("/"):
-            yield from list_tar(place(found), survey)
+class Disk:
+    """The Tree of this disk."""
+
+    def place(self, path: str) -> Path:
+        """As Tree has it."""
+        return Path(path)
+
+    def path(self, place: Place) -> str:
+        """As Tree has it."""
+        return str(place)
+
+    def passes_over(self, path: str) -> bool:
+        """As Tree has it: hidden names aside."""
+        at = Path(path)
+        return at.is_dir() and (at.is_symlink() or written_by_lens(at) is not None)
+
+    def entries(self, folder: str, survey: Survey, named: bool) -> Entries | None:
+        """As Tree has it."""
+        ours = written_by_lens(Path(folder))
+        if ours == "catalogs" or (ours == "shards" and not named):
+            survey.note(f"{ours} of Lens's own passed over", folder)
+            return None
+        files: dict[str, Facts] = {}
+        folders: set[str] = set()
+        empty = True
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    empty = False
+                    _sort(entry, files, folders, survey)
+        except OSError as error:
+            survey.unread(f"folders that cannot be read ({error.strerror})", folder)
         else:
-            under_way.append(list_one(found.removesuffix("/"), False))
-    survey.roots.append(root)
+            if empty:  # a disk that is not mounted looks like this
+                survey.unlisted.append(folder)
+        return files, folders
 
 
 def written_by_lens(folder: Path) -> str | None:
@@ -63,58 +73,11 @@ def written_by_lens(folder: Path) -> str | None:
             return "shards"
         if mark.is_file():
             fields = json.loads(mark.read_bytes())
-            return (
-                "shards" if isinstance(fields, dict) and {"fingerprint", "virtual"} <= fields.keys() else None
-            )
+            ours = isinstance(fields, dict) and {"fingerprint", "virtual"} <= fields.keys()
+            return "shards" if ours else None
     except (OSError, ValueError, RecursionError):  # unreadable, or not the JSON that Lens writes
         pass
     return None
-
-
-def _list_one(folder: str, survey: Survey, named: bool) -> Iterator[Item | str]:
-    """In order of their names: an image as an Item, a tar as its path, a folder as its path with a final slash."""
-    ours = written_by_lens(Path(folder))
-    if ours == "catalogs" or (ours == "shards" and not named):
-        survey.note(f"{ours} of Lens's own passed over", folder)
-        return
-    files: dict[str, Facts] = {}
-    folders: set[str] = set()
-    empty = True
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                empty = False
-                _sort(entry, files, folders, survey)
-    except OSError as error:
-        survey.unread(f"folders that cannot be read ({error.strerror})", folder)
-    else:
-        if empty:  # a disk that is not mounted looks like this
-            survey.unlisted.append(folder)
-    yield from arrange(folder, files, folders, survey)
-
-
-def arrange(folder: str, files: dict[str, Facts], folders: set[str], survey: Survey) -> Iterator[Item | str]:
-    """The files and folders of one folder (a path or URL) in order of their names, as `list_folder` goes through
-    them: an image with its sidecars as an Item, a tar as its path, a folder as its path with a final slash."""
-    used: set[str] = set()
-    for name in sorted(files.keys() | folders):
-        suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for every file costs more than the rest)
-        path = f"{folder.rstrip('/')}/{name}"
-        if name in folders:
-            yield path + "/"
-        elif suffix in IMAGE_SUFFIXES:
-            yield _image(path, name, files, used)
-        elif suffix == ".tar":
-            yield path
-        elif COMPRESSED_TAR.search(name):
-            survey.note("compressed tars passed over (decompress them: images are read in place)", path)
-        elif suffix in TABLE_SUFFIXES:
-            survey.note("tables inside folders passed over (name them to ingest them)", path)
-        elif suffix not in TEXT_SUFFIXES:
-            survey.note("files that are no images passed over", path)
-    for name in sorted(files.keys() - used):
-        if name.lower().endswith(TEXT_SUFFIXES):
-            survey.note("texts without an image of their name", f"{folder}/{name}")
 
 
 def _sort(entry: os.DirEntry[str], files: dict[str, Facts], folders: set[str], survey: Survey) -> None:
@@ -139,22 +102,3 @@ def _sort(entry: os.DirEntry[str], files: dict[str, Facts], folders: set[str], s
             survey.note("links to folders not followed", entry.path)
         else:  # opening a pipe would block for ever
             survey.note("pipes, sockets and devices passed over", entry.path)
-
-
-def _image(path: str, name: str, files: dict[str, Facts], used: set[str]) -> Item:
-    stem = os.path.splitext(name)[0]  # noqa: PTH122
-    size, mtime = files[name]
-    ranges: list[Range | None] = []
-    for suffix in TEXT_SUFFIXES:
-        beside = next((n for n in (stem + suffix, stem + suffix.upper()) if n in files), None)
-        if beside is None:
-            ranges.append(None)
-            continue
-        used.add(beside)
-        ranges.append((path.removesuffix(name) + beside, 0, files[beside][0]))
-    texts = [files[text[0].rpartition("/")[2]] for text in ranges if text]
-    return Item(
-        path, 0, size, ranges[0], ranges[1],
-        file_size=size + sum(text[0] for text in texts),
-        file_mtime_ns=max([mtime] + [text[1] for text in texts]),
-    )  # fmt: skip

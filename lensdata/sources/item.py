@@ -7,6 +7,8 @@ from dataclasses import dataclass
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jp2",
 }  # fmt: skip
+TABLE_SUFFIXES = (".parquet", ".arrow", ".feather")
+LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 # What sources call a brief and a dense caption, as a field of JSON and as a column; alt text has other names in each.
 BRIEF_NAMES = ("brief", "brief_caption", "short_caption")
 DENSE_NAMES = ("dense", "dense_caption", "long_caption", "detailed_caption", "recaption")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lensdata.sources.place import printable
+from catalog.bytes.place import printable
 
 
 @dataclass
@@ -26,10 +26,18 @@ class Survey:
         self.note(kind, folder)
         self.unlisted.append(folder)
 
-    def note(self, kind: str, example: str | Path) -> None:
-        """Count one thing of `kind`; the first of a kind becomes its example."""
-        count, first = self.passed_over.get(kind, (0, str(example)))
-        self.passed_over[kind] = (count + 1, first)
+    def note(self, kind: str, example: str | Path, count: int = 1) -> None:
+        """Count `count` things of `kind`; the first of a kind becomes its example."""
+        before, first = self.passed_over.get(kind, (0, str(example)))
+        self.passed_over[kind] = (before + count, first)
+
+    def absorb(self, other: Survey) -> None:
+        """Add what another listing met."""
+        for kind, (count, example) in other.passed_over.items():
+            self.note(kind, example, count)
+        self.tars |= other.tars
+        self.roots += other.roots
+        self.unlisted += other.unlisted
 
     def lines(self) -> list[str]:
         """One printable line for each kind."""

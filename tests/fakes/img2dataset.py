@@ -1,6 +1,5 @@
 """Speaks img2dataset's command line and output format (1.47, webdataset, no re-encoding), to be killed and resumed
-quickly. FAKE_DIE_AFTER ends it, as if killed, after so many shards; tests/lensdata/sources/test_downloads.py compares
-it with the real one."""
+quickly. FAKE_DIE_AFTER ends it, as if killed, after so many shards; test_downloads.py compares it with the real one."""
 
 import hashlib
 import io

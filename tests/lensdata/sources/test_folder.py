@@ -14,14 +14,15 @@ import catalog
 from catalog.errors import BadInput
 from lensdata.ingest import ingest
 from lensdata.shards import build
-from lensdata.sources import Survey, discover, require
+from lensdata.sources import Survey, open_all
 from tests.conftest import ROOT
 from tests.helpers import fill, make_tar, picture, png
+from tests.lensdata.sources.listing import listed
 
 
 def names(folder: Path) -> tuple[list[str], str]:
     survey = Survey()
-    found = [str(Path(item.uri).relative_to(folder)) for item in discover(folder, survey)]
+    found = [str(Path(item.uri).relative_to(folder)) for item in listed(folder, survey)]
     return found, "\n".join(survey.lines())
 
 
@@ -92,7 +93,7 @@ def test_a_folder_that_cannot_be_read_is_said(tmp_path: Path, monkeypatch) -> No
     assert found == ["picture-0000.png"]
     assert "folders that cannot be read (Permission denied): 1" in said
     with pytest.raises(BadInput, match="Permission denied"):
-        require([folder / "closed"])
+        open_all([folder / "closed"])
 
 
 def test_order_and_sidecars(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_order_and_sidecars(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     picture(1, 32, 32).save(tmp_path / "z.png")
     make_tar(tmp_path / "b.tar", [("k.png", png(1))])
-    items = list(discover(tmp_path, Survey()))
+    items = listed(tmp_path)
     assert [Path(item.uri).name for item in items] == [
         "a.png",
         "picture-0000.png",
@@ -115,7 +116,7 @@ def test_order_and_sidecars(tmp_path: Path) -> None:
     assert items[0].json == (str(tmp_path / "a.json"), 0, 2)
     assert items[0].file_size == (tmp_path / "a.png").stat().st_size + 6
     os.utime(tmp_path / "a.json", ns=(0, 2**62))
-    assert next(discover(tmp_path, Survey())).file_mtime_ns == 2**62
+    assert listed(tmp_path)[0].file_mtime_ns == 2**62
 
 
 def test_folders_that_lens_wrote_are_no_source(tmp_path: Path) -> None:
@@ -136,7 +137,7 @@ def test_folders_that_lens_wrote_are_no_source(tmp_path: Path) -> None:
     assert "catalogs of Lens's own passed over: 1" in said
     assert names(folder / "shards")[0] == ["picture-0000.png"]  # named, shards are a source like any tars
     with pytest.raises(BadInput, match="catalogs of Lens's own"):
-        require([folder / "cat"])
+        open_all([folder / "cat"])
 
 
 def test_shards_beside_their_images_are_not_ingested(filled_own: catalog.Catalog, images: Path) -> None:

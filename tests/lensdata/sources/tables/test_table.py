@@ -18,8 +18,9 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, Survey, discover
+from lensdata.sources import Columns
 from tests.helpers import fill, picture, png
+from tests.lensdata.sources.listing import listed
 
 FOUND = "SELECT image_id, status, alt_text, url, licence, width FROM images ORDER BY image_id"
 
@@ -62,7 +63,7 @@ def test_bytes_in_parquet_become_tars_once(opened: catalog.Catalog, tmp_path: Pa
 
 
 def test_a_changed_table_updates_and_loses_rows(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("lensdata.sources.imported.TAR_BYTES", 1)  # a tar for every image
+    monkeypatch.setattr("lensdata.sources.kept.TAR_BYTES", 1)  # a tar for every image
     path = table(tmp_path / "t.parquet", image=[png(1), png(2), png(3)])
     ingest(opened, [path], workers=1)
     table(path, image=[png(1), png(9)])
@@ -167,7 +168,7 @@ def test_a_saved_hugging_face_dataset(opened: catalog.Catalog, tmp_path: Path) -
 )
 def test_wrong_columns_are_named(tmp_path: Path, columns: Columns, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        list(discover(table(tmp_path / "t.parquet", image=[png(1)], n=[1]), Survey(), columns))
+        listed(table(tmp_path / "t.parquet", image=[png(1)], n=[1]), columns=columns)
 
 
 def test_a_text_column_that_holds_no_text(opened: catalog.Catalog, tmp_path: Path) -> None:

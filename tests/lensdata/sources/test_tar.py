@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from catalog.bytes.place import facts
 from catalog.errors import BadInput
-from lensdata.sources import Survey, discover
-from lensdata.sources.tars import list_tar
+from lensdata.sources import Survey
+from lensdata.sources.tar import Tar
 from tests.helpers import make_tar
+from tests.lensdata.sources.listing import listed
 
 BLOCK = tarfile.BLOCKSIZE
 
 
-def listed(path: Path) -> tuple[list[tuple[str, str | None, str | None]], str]:
+def samples(path: Path) -> tuple[list[tuple[str, str | None, str | None]], str]:
     """(image, text, fields) of each sample by the contents of the members, and what was said."""
     survey = Survey()
     data = path.read_bytes()
@@ -27,14 +29,14 @@ def listed(path: Path) -> tuple[list[tuple[str, str | None, str | None]], str]:
 
     items = [
         (content((i.uri, i.offset, i.length)), content(i.text), content(i.json))
-        for i in list_tar(path, survey)
+        for i in Tar(path, facts(path)).samples(survey)
     ]
     return items, "\n".join(survey.lines())
 
 
 def by_name(path: Path, *names: str) -> tuple[list[tuple[str, str | None, str | None]], str]:
-    """As `listed`, of a tar whose members contain their own names."""
-    return listed(make_tar(path, [(name, name.encode()) for name in names]))
+    """As `samples`, of a tar whose members contain their own names."""
+    return samples(make_tar(path, [(name, name.encode()) for name in names]))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_names_that_would_lead_out_of_a_folder_are_said_and_lead_nowhere(tmp_pat
     (tmp_path / "in").mkdir()
     path = make_tar(tmp_path / "in" / "t.tar", [(name, b"image") for name in names])
     survey = Survey()
-    assert {item.uri for item in list_tar(path, survey)} == {str(path)}
+    assert {item.uri for item in Tar(path, facts(path)).samples(survey)} == {str(path)}
     assert "lead out of a folder (read in place): 3 (such as" in "\n".join(survey.lines())
     assert [p.name for p in tmp_path.rglob("*.png")] == []
 
@@ -87,7 +89,7 @@ def test_links_and_sparse_members_are_counted(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, "a.png"
             tar.addfile(member)
-    items, said = listed(path)
+    items, said = samples(path)
     assert items == [("image", None, None)]
     assert "links, sparse and special members of tars passed over: 3" in said
 
@@ -116,7 +118,7 @@ def test_damaged_sizes_end_the_tar_and_not_the_job(tmp_path: Path, size: bytes, 
     path = tmp_path / "s.tar"
     path.write_bytes((b"" if first else whole) + header("b.png", size) + bytes(4 * BLOCK))
     survey = Survey()
-    items = list(list_tar(path, survey))
+    items = list(Tar(path, facts(path)).samples(survey))
     assert [item.offset for item in items][: 1 - first] == [BLOCK][: 1 - first]
     assert len(items) <= 2 - first
     assert len(survey.lines()) == 1
@@ -127,7 +129,7 @@ def test_a_damaged_header_in_the_middle_is_said(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[2 * BLOCK + 150] ^= 255
     path.write_bytes(data)
-    items, said = listed(path)
+    items, said = samples(path)
     assert len(items) == 1
     assert "break off at a damaged header" in said
 
@@ -135,7 +137,7 @@ def test_a_damaged_header_in_the_middle_is_said(tmp_path: Path) -> None:
 def test_two_tars_in_one_file_are_said(tmp_path: Path) -> None:
     one = make_tar(tmp_path / "1.tar", [("a.png", b"1")]).read_bytes()
     (tmp_path / "s.tar").write_bytes(one + one)
-    assert "go on after their end mark" in listed(tmp_path / "s.tar")[1]
+    assert "go on after their end mark" in samples(tmp_path / "s.tar")[1]
 
 
 @pytest.mark.parametrize(
@@ -151,17 +153,19 @@ def test_what_is_no_tar_is_refused_by_what_it_is(tmp_path: Path, data: bytes, me
     path = tmp_path / "s.TAR"
     path.write_bytes(data)
     with pytest.raises(BadInput, match=message) as caught:
-        list(discover(path, Survey()))
+        listed(path)
     assert "\n" not in str(caught.value)
     survey = Survey()
-    assert list(list_tar(path, survey)) == []  # one of many in a folder: said, and the job goes on
+    assert (
+        list(Tar(path, facts(path)).samples(survey)) == []
+    )  # one of many in a folder: said, and the job goes on
     assert message in survey.lines()[0]
 
 
 def test_a_tar_without_images_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "s.tar", [("a.txt", b"text")])
     with pytest.raises(BadInput, match="holds no image; texts in tars"):
-        list(discover(path, Survey()))
+        listed(path)
 
 
 def test_member_names_that_are_not_utf8(tmp_path: Path) -> None:
@@ -171,6 +175,6 @@ def test_member_names_that_are_not_utf8(tmp_path: Path) -> None:
             member = tarfile.TarInfo(name)
             member.size = 1
             tar.addfile(member, io.BytesIO(b"x"))
-    items, said = listed(path)
+    items, said = samples(path)
     assert items == [("x", "x", None)]
     assert said.isprintable()

@@ -26,7 +26,7 @@ from catalog import extras, pixels
 from catalog.bytes import locate, tar
 from catalog.errors import BadInput, LensError
 from catalog.notices import Progress, say
-from lensdata.sources import guard
+from lensdata.sources.lists import guard
 
 VARIABLE = "LENS_IMG2DATASET"
 RELEASE = "img2dataset==1.47.*"

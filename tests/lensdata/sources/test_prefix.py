@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,51 +14,14 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Survey, place
-from lensdata.sources.discover import discover, require
+from lensdata.sources import Survey, open_all
+from lensdata.sources.choose import parse
 from tests.helpers import fill, make_tar, png
+from tests.lensdata.sources.listing import listed
 
 FOUND = (
     "SELECT image_id, uri, byte_offset, byte_length, status, alt_text, sha256 FROM images ORDER BY image_id"
 )
-
-
-@pytest.fixture
-def memory() -> Iterator[Any]:
-    filesystem = fsspec.filesystem("memory")
-    filesystem.store.clear()
-    filesystem.pseudo_dirs[:] = [""]
-    yield filesystem
-    filesystem.store.clear()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    running = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
-
-
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A fresh bucket `lens`; what reads it takes endpoint and keys from the environment, as everybody's does."""
-    for name, value in (
-        ("AWS_ENDPOINT_URL", server), ("AWS_ACCESS_KEY_ID", "a-key-id"), ("AWS_SECRET_ACCESS_KEY", "a-secret-key"),
-        ("AWS_DEFAULT_REGION", "us-east-1"),
-    ):  # fmt: skip
-        monkeypatch.setenv(name, value)
-    locate._filesystems.clear()
-    s3fs = pytest.importorskip("s3fs")
-    s3fs.S3FileSystem.clear_instance_cache()  # another module's server, which the environment named, may be gone
-    filesystem, _ = locate.filesystem("s3://lens")
-    if filesystem.exists("lens"):
-        filesystem.rm("lens", recursive=True)
-    filesystem.mkdir("lens")
-    return filesystem
 
 
 def put(filesystem: Any, folder: Path, prefix: str) -> None:
@@ -77,7 +39,7 @@ def test_a_prefix_is_listed_as_its_folder_is(memory: Any, tmp_path: Path) -> Non
     (folder / "odd%20#?.png").write_bytes(png(3))
     put(memory, folder, "/bucket/f")
     here, there = Survey(), Survey()
-    local, remote = list(discover(folder, here)), list(discover("memory://bucket/f/", there))
+    local, remote = listed(folder, here), listed("memory://bucket/f/", there)
     base = "memory:///bucket/f" if remote[0].uri.startswith("memory:///") else "memory://bucket/f"
     assert [i.uri.replace(base, str(folder)) for i in remote] == [i.uri for i in local]
     for one, two in zip(local, remote, strict=True):
@@ -100,25 +62,25 @@ def test_what_is_not_there(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None
         ("abfs://container/x", "needs another package"),
     ):
         with pytest.raises(BadInput, match=message):
-            list(discover(url, Survey()))
+            listed(url)
 
 
 def test_sources_that_overlap(memory: Any) -> None:
     for name in ("a/x.png", "a/b/y.png", "a/.h/z.png", "a/s.tar", "ab/z.png"):
         memory.pipe(f"/{name}", png(1))
     given = ["memory://a/b", "memory://a", "memory://a/", "memory://a/.h", "memory://ab"]
-    assert require(given) == ["memory://a", "memory://a/.h", "memory://ab"]
-    assert place.parse("file:///a/b") == Path("/a/b")
-    assert place.parse("s3://a//b") == "s3://a//b"
+    assert [source.place for source in open_all(given)] == ["memory://a", "memory://a/.h", "memory://ab"]
+    assert parse("file:///a/b") == Path("/a/b")
+    assert parse("s3://a//b") == "s3://a//b"
     for empty in ("", " ", "file://"):
         with pytest.raises(BadInput, match="a source is empty"):
-            place.parse(empty)
+            parse(empty)
 
 
 def test_a_password_in_a_source_is_refused_and_not_told() -> None:
     for url in ("ftp://u:hunter2@127.0.0.1:9/d", "s3://KEY:hunter2@bucket/x", "nosuch://u:hunter2@h/x"):
         with pytest.raises(BadInput, match=r"://\*\*\*@.* with a password, which would be stored") as caught:
-            require([url])
+            open_all([url])
         assert "hunter2" not in str(caught.value)
 
 
@@ -136,7 +98,7 @@ def test_a_store_that_fails_on_the_way(memory: Any, monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         LensError, match=r"cannot be listed .RuntimeError: the network is down.; run the same"
     ):
-        list(discover("memory://r", Survey()))
+        listed("memory://r")
 
 
 def test_the_index_of_a_tar_is_read_in_ranges(
@@ -167,7 +129,7 @@ def test_the_index_of_a_tar_is_read_in_ranges(
         fsspec.spec.AbstractBufferedFile, "_fetch_range", lambda self, a, b: self.fs.cat_file(self.path, a, b)
     )
     fsspec.register_implementation("counted", Counted, clobber=True)
-    items = list(discover("counted://s.tar", Survey()))
+    items = listed("counted://s.tar")
     assert len(items) == 8
     assert sum(fetched) < path.stat().st_size / 8
     assert locate.read(items[5].uri, items[5].offset, items[5].length) == big

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import datasets
@@ -12,9 +13,10 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, hub
-from lensdata.sources.hub import Spec, parse
+from lensdata.sources import Columns, kept
+from lensdata.sources.hub.stream import Spec, parse
 from tests.helpers import fill, make_tar, png
+from tests.lensdata.sources.hub.server import serve
 
 FOUND = "SELECT image_id, status, alt_text, uri, byte_offset, byte_length FROM images ORDER BY image_id"
 
@@ -56,7 +58,7 @@ def test_what_a_spec_says(tmp_path: Path) -> None:
 
 
 def test_the_original_bytes_in_order(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(hub, "TAR_BYTES", 12_000)
+    monkeypatch.setattr(kept, "TAR_BYTES", 12_000)
     url = repository(tmp_path / "d", {"train": 8, "test": 4})
     assert ingest(opened, [url], workers=1).added == 12
     found = opened.sql(FOUND).rows()
@@ -72,9 +74,9 @@ def test_the_original_bytes_in_order(opened: catalog.Catalog, tmp_path: Path, mo
 
 
 def test_a_killed_stream_goes_on(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(hub, "TAR_BYTES", 6_000)
+    monkeypatch.setattr(kept, "TAR_BYTES", 6_000)
     url = repository(tmp_path / "d", {"train": 10, "test": 2})
-    real, added = hub.add, []
+    real, added = kept.add, []
 
     def add_and_die(*args) -> None:
         if len(added) == 8:
@@ -82,13 +84,13 @@ def test_a_killed_stream_goes_on(opened: catalog.Catalog, tmp_path: Path, monkey
         added.append(args[1]["row"])
         real(*args)
 
-    monkeypatch.setattr(hub, "add", add_and_die)
+    monkeypatch.setattr(kept, "add", add_and_die)
     with pytest.raises(KeyboardInterrupt):
         ingest(opened, [url], workers=1)
     whole = len(list((opened.root / "imported").rglob("[0-9]*.json")))
     assert whole >= 1
     again = []
-    monkeypatch.setattr(hub, "add", lambda *args: (again.append(args[1]["row"]), real(*args)))
+    monkeypatch.setattr(kept, "add", lambda *args: (again.append(args[1]["row"]), real(*args)))
     ingest(opened, [url], workers=1)
     assert again[0] > 0  # not from the beginning
     assert again[-1] == 11
@@ -183,3 +185,54 @@ def test_brief_and_dense_columns(opened: catalog.Catalog, tmp_path: Path) -> Non
     named = catalog.open(tmp_path / "named")
     ingest(named, [url], workers=1, columns=Columns(dense="long"))
     assert named.sql(texts).rows() == [(None, "b0", "d0"), (None, "b1", "d1")]
+
+
+def test_a_hub_is_asked_once_and_its_commit_pinned(command, tmp_path: Path) -> None:
+    """`datasets` and huggingface_hub talk to a server on loopback as they do to the hub."""
+    repository(tmp_path / "d", {"train": 4, "test": 2})
+    with serve(tmp_path / "d") as hub:
+        env = {"HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")}
+
+        def ingest() -> str:
+            hub.log.clear()
+            done = command("lensdata", "ingest", "hf://org/name", "--workers", 1, env=env)
+            assert done.returncode == 0, done.stderr
+            counts = Counter(hub.log)
+            assert counts["GET /api/datasets/org/name"] == 1  # which commit
+            assert (
+                counts[f"GET /api/datasets/org/name/tree/{hub.commit}"] == 1
+            )  # what it has: `datasets` loads once
+            return done.stdout
+
+        assert "6 images added, 0 updated, 0 unchanged" in ingest()
+        data = Counter(line.rpartition("/")[2] for line in hub.log if line.endswith(".parquet"))
+        first = "train-00000-of-00002.parquet"  # of which `datasets` itself takes the columns, too
+        assert data == {first: 2} | {path.name: 1 for path in hub.files() if path.name != first}
+        assert "0 images added, 0 updated, 6 unchanged" in ingest()
+        assert sum(line.endswith(".parquet") for line in hub.log) <= 1
+        hub.commit = "b" * 40
+        assert "0 images added, 0 updated, 6 unchanged" in ingest()  # copied anew, and the same
+        assert sum(line.endswith(".parquet") for line in hub.log) == 5
+        wrong = command("lensdata", "ingest", "hf://org/name", "--image-column", "jpg", env=env)
+        assert wrong.returncode == 2
+        assert "has no column 'jpg' in train; it has image, text" in wrong.stderr
+
+
+def test_columns_that_the_first_row_tells(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    """JSON declares none: what was read to learn them is not read again, and a killed stream goes on."""
+    monkeypatch.setattr(kept, "TAR_BYTES", 1)
+    folder = fill(tmp_path / "d", 5, ((40, 30),))
+    for text in folder.glob("*.txt"):
+        text.unlink()
+    images = sorted(folder.iterdir())
+    rows = [json.dumps({"image": {"path": str(path)}, "text": path.stem}) + "\n" for path in images]
+    (folder / "train.jsonl").write_text("".join(rows))
+    real = kept.add
+    monkeypatch.setattr(
+        kept, "add", lambda tar, row, source: real(tar, row, source) if row["row"] < 3 else 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        ingest(opened, [f"hf://{folder}"], workers=1)
+    monkeypatch.setattr(kept, "add", real)
+    assert ingest(opened, [f"hf://{folder}"], workers=1).added == 5
+    assert [row[1:3] for row in opened.sql(FOUND).rows()] == [("ok", path.stem) for path in images]

@@ -20,11 +20,12 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, Survey, downloads, img2dataset
-from lensdata.sources.url_list import is_list, is_url, lines
+from lensdata.sources import Columns, Survey, open
+from lensdata.sources.lists import downloads, img2dataset
+from lensdata.sources.lists.lines import is_list, is_url
 from tests.conftest import ROOT
 from tests.helpers import png
-from tests.lensdata.sources.web import Web, serve
+from tests.lensdata.sources.lists.web import Web, serve
 
 FAKE = f"{sys.executable} {ROOT / 'tests' / 'fakes' / 'img2dataset.py'}"
 COLUMNS = "image_id, uri, status, status_reason, alt_text, url, sha256"
@@ -216,7 +217,7 @@ def test_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
         if message:
             with pytest.raises(BadInput, match=message):
                 ingest(opened, [tmp_path / name], columns=columns)
-    assert not is_list(tmp_path / "d.parquet", False, Columns())
+    assert not is_list(pq.read_schema(tmp_path / "d.parquet"), Columns())
 
 
 @pytest.mark.parametrize(
@@ -393,7 +394,7 @@ def test_a_tar_that_was_deleted(opened: catalog.Catalog, web: Web, tmp_path: Pat
     ingest(opened, [path], workers=1)
     next((opened.root / "downloads").rglob("*.tar")).unlink()
     survey = Survey()
-    found = list(downloads.list_downloads(path, Columns(), opened.root / "downloads", survey, False))
+    found = list(open(path).list(survey, opened.root))
     assert [item.uri for item in found] == [web.url("b.png")]
     assert any("hold no more" in line or "holds no more" in line for line in survey.lines())
 
@@ -428,7 +429,7 @@ def test_the_real_img2dataset(opened: catalog.Catalog, web: Web, tmp_path: Path,
 
 def test_lines_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "l.txt").write_bytes("\ufeffhttp://a/ü.png\r\n\r\n  http://b \nlast".encode())
-    assert [url for url, _ in lines(tmp_path / "l.txt", Columns())] == [
+    assert [url for url, _ in open(tmp_path / "l.txt").lines()] == [
         "http://a/ü.png",
         "http://b",
         "last",

@@ -8,10 +8,8 @@ downloaded, for which chunks, and work/raw has what img2dataset has made of it s
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -21,20 +19,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog import pixels
-from catalog.bytes.tar import BLOCK, TarWriter
+from catalog.bytes.place import facts
+from catalog.bytes.tar import BLOCK
 from catalog.errors import LensError
 from catalog.notices import say
 from catalog.store import parts, statements
-from lensdata.sources import img2dataset, place, url_list
-from lensdata.sources.imported import add
 from lensdata.sources.item import Item
-from lensdata.sources.place import Place
+from lensdata.sources.kept import Kept, Row, add
+from lensdata.sources.lists import img2dataset
+from lensdata.sources.lists.lines import GUESSES, Line, is_url
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables import Columns
-from lensdata.sources.tars import list_tar
+from lensdata.sources.tar import Tar
 
 CHUNK, BATCH = 1000, 100_000  # URLs in a chunk, URLs in one run of img2dataset
-MARK, PLAN, WORK = "source.json", "plan.parquet", "work"
+PLAN, WORK = "plan.parquet", "work"
 DAMAGES = 3
 ROWS = pa.schema(
     [("key", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string()),
@@ -48,48 +46,35 @@ WANTED = pa.schema(
 )  # fmt: skip
 NOT_A_URL = (pixels.MISSING, "not an http or https URL without a login")
 
-Row = dict[str, Any]
-
 
 def list_downloads(
-    source: Place, columns: Columns, downloads: Path, survey: Survey, retry: bool
+    kept: Kept, wanted: dict[str, Any], lines: Callable[[], Iterator[Line]], survey: Survey, retry: bool
 ) -> Iterator[Item]:
     """The images of a list's URLs in the list's order, downloading what no earlier call did; a URL that failed is
     listed as such, and downloaded again only with `retry`. New lines of a list come after those known before.
 
-    Raises LensError if img2dataset fails, and BadInput as `url_list.check` does.
+    `wanted` is the mark of a list whose lines are all known; the `lines` of others are read. Raises LensError if
+    img2dataset fails, and what reading the lines raises.
     """
-    key = hashlib.sha256(str(source).encode()).hexdigest()[:8]
-    folder = downloads / f"{''.join(c if c.isalnum() else '-' for c in place.stem(source))[:40]}-{key}"
-    (folder / WORK).mkdir(parents=True, exist_ok=True)
-    for leftover in folder.rglob(f"*{parts.TEMPORARY}"):
-        leftover.unlink()
-    if (folder / WORK / PLAN).exists():
-        _carry_out(folder)
+    work = kept.folder / WORK
+    work.mkdir(exist_ok=True)
+    if (work / PLAN).exists():
+        _carry_out(kept)
     if retry:
-        for batch in _failed(folder):
-            _plan(folder, batch)
-            _carry_out(folder)
-    known = _chunks(folder)
+        for batch in _failed(kept.folder):
+            _plan(kept.folder, batch)
+            _carry_out(kept)
+    known = _chunks(kept.folder)
     for chunk in known:
-        yield from _list_chunk(folder, chunk, survey)
-    facts = {
-        "source": str(source),
-        "facts": list(place.facts(source)),
-        "url": columns.url,
-        "text": columns.text,
-        **columns.further,
-    }
-    mark = folder / MARK
-    if mark.is_file() and json.loads(mark.read_text()) == facts:
-        return
-    following = known[-1] + 1 if known else 0
-    for batch in _new(source, columns, folder, following):
-        _plan(folder, batch)
-        for chunk in _carry_out(folder):
-            yield from _list_chunk(folder, chunk, survey)
-    parts.write_bytes(mark, json.dumps(facts).encode())
-    shutil.rmtree(folder / WORK)
+        yield from _list_chunk(kept.folder, chunk, survey)
+    if not kept.is_of(wanted):
+        following = known[-1] + 1 if known else 0
+        for batch in _new(lines(), kept.folder, following):
+            _plan(kept.folder, batch)
+            for chunk in _carry_out(kept):
+                yield from _list_chunk(kept.folder, chunk, survey)
+        kept.mark(wanted)
+    shutil.rmtree(work)
 
 
 # ---- listing
@@ -104,10 +89,10 @@ def _list_chunk(folder: Path, chunk: int, survey: Survey) -> Iterator[Item]:
     mtime = path.stat().st_mtime_ns
     rows = _rows(path)
     tars = {row["tar"] for row in rows if row["tar"]}
-    items = {(tar, item.offset): item for tar in tars for item in list_tar(folder / tar, survey)}
+    items = {(name, item.offset): item for name in tars for item in _images(folder / name, survey)}
     for row in rows:
         if row["tar"] is None:
-            given = {name: row[name] for name in url_list.GUESSES}
+            given = {name: row[name] for name in GUESSES}
             failed = (row["status"], row["reason"])
             yield Item(row["url"], 0, None, given=given, file_mtime_ns=mtime, failed=failed)
         elif item := items.get((row["tar"], row["byte_offset"])):
@@ -121,15 +106,22 @@ def _list_chunk(folder: Path, chunk: int, survey: Survey) -> Iterator[Item]:
             )
 
 
+def _images(tar: Path, survey: Survey) -> Iterator[Item]:
+    try:
+        yield from Tar(tar, facts(tar)).samples(survey)
+    except FileNotFoundError as error:
+        survey.unread(f"downloads that cannot be read ({error.strerror})", str(tar))
+
+
 # ---- what to download
 
 
-def _new(source: Place, columns: Columns, folder: Path, chunk: int) -> Iterator[list[Row]]:
-    """The lines of the list that no chunk has, in batches, as rows of new chunks from `chunk` on."""
+def _new(lines: Iterator[Line], folder: Path, chunk: int) -> Iterator[list[Row]]:
+    """Of the lines those that no chunk has, in batches, as rows of new chunks from `chunk` on."""
     wanted, nothing = folder / WORK / "wanted.parquet", folder / WORK / "nothing.parquet"
     with pq.ParquetWriter(wanted, WANTED) as writer:
-        lines = enumerate(url_list.lines(source, columns))
-        while batch := [{"row": row, "url": url, **texts} for row, (url, texts) in islice(lines, BATCH)]:
+        numbered = enumerate(lines)
+        while batch := [{"row": row, "url": url, **texts} for row, (url, texts) in islice(numbered, BATCH)]:
             writer.write_table(pa.Table.from_pylist(batch, WANTED))
     pq.write_table(WANTED.empty_table(), nothing)
     known = [str(folder / f"{number:06d}.parquet") for number in _chunks(folder)] or [str(nothing)]
@@ -160,7 +152,7 @@ def _failed(folder: Path) -> Iterator[list[Row]]:
         batch += [
             row | {"chunk": chunk, "attempt": attempt}
             for row in _rows(folder / f"{chunk:06d}.parquet")
-            if row["tar"] is None and url_list.is_url(row["url"])
+            if row["tar"] is None and is_url(row["url"])
         ]
         if len(batch) >= BATCH:
             yield batch
@@ -177,16 +169,16 @@ def _plan(folder: Path, rows: list[Row]) -> None:
 # ---- doing it
 
 
-def _carry_out(folder: Path) -> list[int]:
+def _carry_out(kept: Kept) -> list[int]:
     """Download what the plan says and file it under its chunks, which are returned. May be done again at any point."""
-    plan, raw = folder / WORK / PLAN, folder / WORK / "raw"
+    plan, raw = kept.folder / WORK / PLAN, kept.folder / WORK / "raw"
     rows = _rows(plan)
-    urls = [row["url"] for row in rows if url_list.is_url(row["url"])]
+    urls = [row["url"] for row in rows if is_url(row["url"])]
     for _ in range(DAMAGES):
         if urls:
             img2dataset.download(urls, raw)
         try:
-            chunks = list(_file(folder, rows, img2dataset.Results(raw)))
+            chunks = list(_file(kept, rows, img2dataset.Results(raw)))
         except img2dataset.Damaged as damage:
             say(f"ingest: the download {raw}, group {damage.shard}, is damaged; fetching it again")
             img2dataset.forget(raw, damage.shard)
@@ -197,18 +189,17 @@ def _carry_out(folder: Path) -> list[int]:
     raise LensError(f"what img2dataset writes to {raw} does not read back; is the disk sound?")
 
 
-def _file(folder: Path, rows: list[Row], results: img2dataset.Results) -> Iterator[int]:
+def _file(kept: Kept, rows: list[Row], results: img2dataset.Results) -> Iterator[int]:
     position = 0
     for chunk, group in groupby(rows, key=lambda row: row["chunk"]):
         planned = list(group)
-        path = folder / f"{chunk:06d}.parquet"
+        path = kept.folder / f"{chunk:06d}.parquet"
         attempt = planned[0]["attempt"]
         name = f"{chunk:06d}-{attempt}.tar" if attempt else f"{chunk:06d}.tar"
-        with parts.atomic(folder / name) as file:
-            tar = TarWriter(file)
+        with kept.tar(name) as tar:
             for row in planned:
                 outcome: img2dataset.Outcome = NOT_A_URL
-                if url_list.is_url(row["url"]):
+                if is_url(row["url"]):
                     outcome = results.outcome(position)
                     position += 1
                 if isinstance(outcome, bytes):
@@ -216,9 +207,8 @@ def _file(folder: Path, rows: list[Row], results: img2dataset.Results) -> Iterat
                     add(tar, row | {"row": row["key"], "data": outcome, "uri": None}, "img2dataset")
                 else:
                     row |= {"tar": None, "byte_offset": None, "status": outcome[0], "reason": outcome[1]}
-            tar.finish()
         if not any(row["tar"] for row in planned):
-            (folder / name).unlink()
+            (kept.folder / name).unlink()
         before = {row["key"]: row for row in _rows(path)} if path.exists() else {}
         merged = before | {row["key"]: row for row in planned}
         _write(path, [merged[key] for key in sorted(merged)], ROWS)

@@ -1,7 +1,10 @@
-"""A file of a source, on this disk (a Path) or behind fsspec (a URL as str)."""
+"""A file, on this disk (a Path) or behind fsspec (a URL as str): its name, its size and time, and reading it once."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import zlib
 from datetime import datetime
 from pathlib import Path
@@ -14,15 +17,6 @@ Place = Path | str
 Facts = tuple[int, int]  # size in bytes, mtime in ns
 
 WINDOW = 2**15  # bytes of a ranged read: a tar's header, its sidecars and the next header, not the images
-
-
-def parse(text: str) -> Place:
-    """What a source on the command line names: a URL stays one, file:// and anything else is a path. Raises BadInput
-    for an empty one, which an unset variable of a shell leaves; as a path it would be the current folder."""
-    path = text.removeprefix("file://")
-    if not path.strip():
-        raise BadInput("a source is empty; write `.` for the current folder")
-    return path if "://" in path else Path(path)
 
 
 def suffix(place: Place) -> str:
@@ -82,17 +76,93 @@ def facts_of(found: dict[str, Any]) -> Facts:
     return size, nanoseconds
 
 
-def open_binary(place: Place) -> IO[bytes]:
-    """Open for reading; of a remote file only what is read is fetched, in windows. Raises OSError."""
-    if isinstance(place, Path):
-        return place.open("rb")
-    filesystem, path = locate.filesystem(place)
+def open_binary(place: Place, size: int | None = None, window: int = WINDOW) -> IO[bytes]:
+    """Open for reading. Thousands may be open at once, since they share a few descriptors.
+
+    Of a remote file only what is read is fetched, in ranges of at least `window` bytes (0: just what is asked for);
+    its `size`, where that is known, is not asked for again. Raises OSError.
+    """
+    if isinstance(place, str):
+        size = facts(place)[0] if size is None else size
+        if not size:  # its store may not tell
+            return _streamed(place)
+    file = _Local(place) if isinstance(place, Path) else _Remote(place, size or 0)
+    return cast(IO[bytes], io.BufferedReader(file, window) if window else file)
+
+
+def _streamed(url: str) -> IO[bytes]:
+    filesystem, path = locate.filesystem(url)
     try:
-        return cast(IO[bytes], filesystem.open(path, "rb", block_size=WINDOW, cache_type="readahead"))
+        return cast(IO[bytes], filesystem.open(path, "rb"))
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # every backend has its own errors
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+class _File(io.RawIOBase):
+    """A file of a known size, read by position."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size, self._at = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As io.RawIOBase has it. Raises OSError."""
+        left = max(self._size - self._at, 0)
+        count = left if size is None or size < 0 else min(size, left)
+        if not count:
+            return b""
+        try:
+            data = self._bytes(self._at, count)
+        except locate.Unreadable as error:
+            raise OSError(error.reason) from None
+        self._at += count
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        """As io.RawIOBase has it. Raises OSError."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        raise NotImplementedError
+
+
+class _Local(_File):
+    def __init__(self, path: Path) -> None:
+        found = path.stat()
+        super().__init__(found.st_size)
+        self._path, self._identity = str(path), (found.st_dev, found.st_ino)
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        file = locate.kept_open(self._path, self._identity)
+        if file.identity != self._identity:
+            raise OSError(errno.ESTALE, "another file has taken its place", self._path)
+        return locate.pread(file.fd, self._path, offset, count)
+
+
+class _Remote(_File):
+    def __init__(self, url: str, size: int) -> None:
+        super().__init__(size)
+        self._url = url
+
+    def _bytes(self, offset: int, count: int) -> bytes:
+        return locate.read(self._url, offset, count)
 
 
 def reason(error: OSError) -> str:

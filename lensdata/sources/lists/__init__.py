@@ -1,0 +1,1 @@
+"""Lists of URLs, and what downloading them brings."""

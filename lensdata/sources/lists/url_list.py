@@ -1,0 +1,77 @@
+"""A list of URLs as a source: every line is an image, downloaded or with the reason why it was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from catalog.bytes import place
+from catalog.bytes.place import Facts, Place
+from catalog.errors import BadInput
+from lensdata.sources.item import Item
+from lensdata.sources.kept import Kept
+from lensdata.sources.lists import img2dataset, lines
+from lensdata.sources.lists.downloads import list_downloads
+from lensdata.sources.source import Columns, Empty, Source
+from lensdata.sources.survey import Survey
+from lensdata.sources.tables.reader import TableFile
+
+LOOK = 100_000  # lines among which there must be a URL
+
+
+class UrlList(Source):
+    """A text, CSV or TSV of URLs, or a table with a column of them (`table`, opened)."""
+
+    nothing = "is a list without a line"
+
+    def __init__(self, place: Place, facts: Facts, columns: Columns, table: TableFile | None = None) -> None:
+        super().__init__(place)
+        self.facts, self.columns, self.table = facts, columns, table
+        self._lines: Iterator[lines.Line] | None = None
+        self._begun = False
+
+    def look(self) -> None:
+        """Raise BadInput if the list cannot be read or lacks a column."""
+        if self._lines is None:
+            self._lines = lines.read(self.place, self.facts, self.columns, self.table)
+
+    def check(self) -> None:
+        """Of a text reads as far as the first URL, of a table the footer; and finds what downloads."""
+        self.look()
+        if self.table is None:
+            self._begin()
+        elif self.table.empty:
+            raise self._empty(Survey())
+        img2dataset.command()
+
+    def lines(self) -> Iterator[lines.Line]:
+        """The lines, once. Raises BadInput if the first LOOK of them hold no URL."""
+        self.look()
+        self._begin()
+        given, self._lines, self._begun = self._lines, None, False
+        assert given is not None
+        return given
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        assert self._lines is not None
+        ahead = []
+        for line in self._lines:
+            ahead.append(line)
+            if lines.is_url(line[0]) or len(ahead) == LOOK:
+                break
+        if not ahead or not lines.is_url(ahead[-1][0]):
+            kind = BadInput if ahead else Empty
+            raise kind(f"{self.shown} holds no URL (http:// or https://), as a list would")
+        self._lines, self._begun = chain(ahead, self._lines), True
+
+    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
+        self.look()
+        kept = Kept(root / "downloads", place.stem(self.place)[:40], str(self.place))
+        wanted = {
+            "source": str(self.place), "facts": list(self.facts), "url": self.columns.url, "text": self.columns.text,
+            **self.columns.further,
+        }  # fmt: skip
+        return list_downloads(kept, wanted, self.lines, survey, retry)

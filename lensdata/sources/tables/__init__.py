@@ -1,0 +1,1 @@
+"""Tables of images: Parquet and Arrow files, and datasets that `datasets` saved."""

@@ -1,0 +1,151 @@
+"""A table of images: the bytes in its rows are copied once, rows that name a file or URL are listed as that."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalog import pixels
+from catalog.bytes import locate, place
+from catalog.bytes.place import Place
+from catalog.errors import BadInput
+from catalog.notices import say
+from catalog.store import parts
+from lensdata.sources.item import Item
+from lensdata.sources.kept import MARK, Kept, Row, shown
+from lensdata.sources.source import Columns, Empty, Source
+from lensdata.sources.survey import Survey
+from lensdata.sources.tables.reader import GUESSES, TableFile, columns_of, is_text, rows
+
+URIS = "uris.parquet"
+URI_SCHEMA = pa.schema(
+    [("row", pa.int64()), ("uri", pa.string()), ("alt_text", pa.string()), ("url", pa.string()),
+     ("licence", pa.string()), ("brief_text", pa.string()), ("dense_text", pa.string())]
+)  # fmt: skip
+
+
+class Table(Source):
+    """The images of one or more files of rows, in the order of the rows, those with bytes first."""
+
+    nothing = "is a table that holds no image"
+
+    def __init__(self, place: Place, files: Sequence[TableFile], columns: Columns) -> None:
+        super().__init__(place)
+        self.files, self.columns = files, columns
+
+    def look(self) -> None:
+        """Raise BadInput if a file cannot be read or lacks a column."""
+        for file in self.files:
+            columns_of(file, self.columns)
+
+    def check(self) -> None:
+        """Reads the footers, and of a table of paths or URLs the first rows: whether what is installed reads them."""
+        self.look()
+        if all(file.empty for file in self.files):
+            raise Empty(f"{self.shown} is a table without rows")
+        for file in self.files:
+            if file.again and is_text(file.schema.field(self.columns.image)):
+                named = {"image": self.columns.image}
+                for row in next(rows(file, named), ()):
+                    locate.require(row["uri"] or "")
+
+    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
+        self.check()
+        named = [str(self.place), self.columns.image, self.columns.text, *self.columns.further.items()]
+        kept = Kept(root / "imported", place.stem(self.place)[:40], json.dumps(named))
+        self._copy(kept)
+        for tar in kept.tars():
+            yield from kept.items(tar, survey)
+        mtime = self.files[0].facts[1]
+        for batch in pq.ParquetFile(kept.folder / URIS).iter_batches():
+            for row in batch.to_pylist():
+                if row["uri"]:
+                    yield self._named(row, mtime)
+                else:
+                    survey.note("rows of tables without an image", f"{self.place}, row {row['row']}")
+
+    def _copy(self, kept: Kept) -> None:
+        """Fill `kept` unless it holds just these files; its mark comes last, so a killed copy is made anew."""
+        wanted = {
+            "source": str(self.place), "image_column": self.columns.image, "text_column": self.columns.text,
+            **self.columns.further, "files": [[str(file.place), *file.facts] for file in self.files],
+        }  # fmt: skip
+        if kept.is_of(wanted):
+            return
+        (kept.folder / MARK).unlink(missing_ok=True)
+        say(f"ingest: copying the images of {self.place} to {kept.folder}")
+        written = 0
+        with parts.atomic(kept.folder / URIS) as file, pq.ParquetWriter(file, URI_SCHEMA) as uris:
+            for number, _, _ in kept.fill(self._with_bytes(uris), 0, self.place):
+                written = number + 1
+        kept.empty(written)
+        kept.mark(wanted)
+
+    def _with_bytes(self, uris: pq.ParquetWriter) -> Iterator[Row]:
+        """The rows that hold bytes; the others go to `uris`."""
+        number = 0
+        for file in self.files:
+            for batch in rows(file, columns_of(file, self.columns)):
+                apart = []
+                for row in batch:
+                    row["row"] = number
+                    number += 1
+                    if row["data"]:
+                        yield row
+                    else:
+                        row |= {"uri": shown(row["uri"]), "url": shown(row["url"])}
+                        apart.append({name: row[name] for name in URI_SCHEMA.names})
+                if apart:
+                    uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
+
+    def _named(self, row: dict[str, Any], mtime: int) -> Item:
+        """The image that a row names. A relative path is meant from the table's folder. Of a remote file neither size
+        nor time is known beforehand, so the table's time stands for it."""
+        uri = row["uri"].removeprefix("file://")
+        given = {name: row.get(name) for name in GUESSES}  # an earlier Lens kept fewer
+        if f"://{locate.HIDDEN}" in uri:
+            failed = (pixels.MISSING, "a URL with a login")
+            return Item(uri, 0, None, given=given, file_mtime_ns=mtime, failed=failed)
+        if "://" in uri:
+            return Item(uri, 0, None, given=given, file_mtime_ns=mtime)
+        if isinstance(self.place, str):
+            if not uri.startswith("/"):
+                above = self.place.rpartition("/")[0]
+                return Item(f"{above}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
+            base = Path("/")
+        else:
+            base = self.place if self.place.is_dir() else self.place.parent
+        with suppress(OSError, ValueError):
+            found = (base / uri).stat()
+            return Item(
+                str(base / uri), 0, found.st_size, None, None, found.st_size, found.st_mtime_ns, given
+            )
+        return Item(str(base / uri), 0, None, given=given, file_mtime_ns=mtime)
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `datasets` saved a dataset there."""
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    )
+
+
+def files_of(folder: Path) -> list[TableFile]:
+    """The Arrow files of a saved dataset, of all its splits, in order. Raises BadInput."""
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = json.loads((folder / "dataset_dict.json").read_bytes())["splits"]
+            return [file for split in splits for file in files_of(folder / split)]
+        state = json.loads((folder / "state.json").read_bytes())
+        paths = [folder / part["filename"] for part in state["_data_files"]]
+        return [TableFile(path, place.facts(path)) for path in paths]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{folder} is no whole dataset of `save_to_disk` ({type(error).__name__}: {error})"
+        ) from None

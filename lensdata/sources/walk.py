@@ -1,0 +1,218 @@
+"""Going through folders, wherever they are: images with their sidecars, tars, folders below; or nothing but tables."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from catalog.bytes.identity import SIDECARS
+from catalog.bytes.place import Facts, Place, suffix
+from catalog.errors import BadInput
+from lensdata.sources.files import Files
+from lensdata.sources.item import IMAGE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES, Item, Range
+from lensdata.sources.source import Begun, Columns, Source
+from lensdata.sources.survey import Survey
+from lensdata.sources.tar import Tar
+
+COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
+OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')  # in the manifest.json of shards that Lens wrote
+
+Entries = tuple[dict[str, Facts], set[str]]  # the files and folders of one folder, by their names
+Other = tuple[str, Facts]  # a file that is neither image nor tar, nor an image's sidecar
+Found = Item | Tar | str | Other  # a str is a folder
+
+
+class Tree(Protocol):
+    """A disk or a store: how one of its folders is listed, and what a path of it is as a place."""
+
+    def entries(self, folder: str, survey: Survey, named: bool) -> Entries | None:
+        """What is in `folder`, but hidden and odd entries; None for a folder that Lens itself wrote. `named`: it is
+        the source itself, which may be shards of Lens's own."""
+
+    def place(self, path: str) -> Place:
+        """The file or folder `path`."""
+
+    def path(self, place: Place) -> str:
+        """As what `entries` knows the folder `place`."""
+
+    def passes_over(self, path: str) -> bool:
+        """Whether listings of the folders above pass over the file or folder `path`."""
+
+
+class Walk(Source):
+    """Everything below a folder in order of the paths; tars are read as WebDataset shards.
+
+    What is passed over is counted, and nothing raises. Where no image is found at all, the tables are the source, or
+    else the lists.
+    """
+
+    nothing = f"holds no image ({', '.join(sorted(IMAGE_SUFFIXES)[:6])}, ...) and no .tar with one"
+    instead: tuple[tuple[str, ...], ...] = (
+        TABLE_SUFFIXES,
+        tuple(s for s in LIST_SUFFIXES if s not in SIDECARS),
+    )
+
+    def __init__(self, place: Place, columns: Columns, tree: Tree, base: Place) -> None:
+        super().__init__(place)
+        self.columns, self.tree, self.base, self.root = columns, tree, base, tree.path(base)
+        self.tables: Files | None = None  # set by `check`
+        self._begun: Begun | None = None
+        self._others: dict[str, Facts] = {}
+
+    def check(self) -> None:
+        """Walks as far as the first image."""
+        if self._begun is not None:
+            return
+        self._others, self.tables = {}, None
+        begun = self._begun = Begun(self._walk)
+        if begun.first is not None:
+            return
+        chosen = self._instead(begun.survey)
+        if not chosen:
+            raise self._empty(begun.survey)
+        self.tables = Files(self.place, chosen, self.columns)
+        try:
+            self.tables.check()
+        except BadInput as error:
+            raise type(error)(self._because(str(error))) from None
+
+    def below(self) -> Place | None:
+        """As `Source.below`."""
+        return self.base
+
+    def reaches(self, other: Source) -> bool:
+        """As `Source.reaches`."""
+        if self.tables is not None and other.place in self.tables.found:
+            return True
+        inner, outer = other.below(), f"{self.base}".rstrip("/")
+        if other is self or inner is None or isinstance(inner, str) != isinstance(self.base, str):
+            return False
+        if f"{inner}".rstrip("/") == outer:
+            return self._holds([])
+        names = f"{inner}".removeprefix(f"{outer}/").split("/")
+        if not f"{inner}".startswith(f"{outer}/") or any(name.startswith(".") for name in names):
+            return False
+        above = (self._path(self.root, "/".join(names[: n + 1])) for n in range(len(names)))
+        return self._holds(names) and not any(map(self.tree.passes_over, above))
+
+    def _holds(self, names: Sequence[str]) -> bool:
+        """Whether the listing comes to the path of these names below the base."""
+        return True
+
+    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
+        self.check()
+        begun, self._begun = self._begun, None
+        assert begun is not None
+        yield from begun.items(survey)
+        if self.tables is not None:
+            yield from self.tables.list(survey, root, retry)
+
+    def _because(self, reason: str) -> str:
+        return f"{self.shown} holds no image, so that its tables are read: {reason}"
+
+    def _walk(self, survey: Survey) -> Iterator[Item]:
+        """Fills `_others` until an image is found, with which all others are passed over."""
+        images = False
+        under_way = [self._one(self.root, survey, True)]  # a stack: folders may nest deeper than calls may
+        while under_way:
+            found = next(under_way[-1], None)
+            if found is None:
+                under_way.pop()
+            elif isinstance(found, str):
+                under_way.append(self._one(found, survey, False))
+            elif isinstance(found, Item):
+                images = True
+                yield found
+            elif isinstance(found, Tar):
+                for item in found.samples(survey):
+                    images = True
+                    yield item
+            elif not images and any(suffix(found[0]) in kinds for kinds in self.instead):
+                self._others[found[0]] = found[1]
+            else:
+                self._pass_over(found[0], survey)
+            if images and self._others:
+                for path in self._others:
+                    self._pass_over(path, survey)
+                self._others = {}
+        survey.roots += self._roots()
+
+    def _roots(self) -> Sequence[str]:
+        """The folders of which all was listed."""
+        return [self.root]
+
+    def _one(self, folder: str, survey: Survey, named: bool) -> Iterator[Found]:
+        """One folder, in order of the names."""
+        if entries := self.tree.entries(folder, survey, named):
+            yield from self._arrange(folder, *entries, entries[0].keys() | entries[1], survey)
+
+    @staticmethod
+    def _path(folder: str, name: str) -> str:
+        return f"{folder.rstrip('/')}/{name}"
+
+    def _arrange(
+        self, folder: str, files: dict[str, Facts], folders: set[str], names: set[str], survey: Survey
+    ) -> Iterator[Found]:
+        """Of a folder's entries those called `names`. Any of its files may be the sidecar of an image."""
+        used: set[str] = set()
+        for name in sorted(names):
+            stem, ending = os.path.splitext(name)  # noqa: PTH122 (a Path for every file costs more than the rest)
+            ending = ending.lower()
+            path = self._path(folder, name)
+            if name in folders:
+                yield path
+            elif ending in IMAGE_SUFFIXES:
+                yield _image(path, name, files, used)
+            elif ending == ".tar":
+                yield Tar(self.tree.place(path), files[name])
+            elif COMPRESSED_TAR.search(name):
+                survey.note("compressed tars passed over (decompress them: images are read in place)", path)
+            elif ending in TABLE_SUFFIXES and f"{stem}.tar" in names:  # as img2dataset writes them
+                survey.note("tables that tell of the tar of their name passed over", path)
+            elif ending not in SIDECARS:
+                yield path, files[name]
+        for name in sorted((names - folders) - used):
+            if name.lower().endswith(SIDECARS):
+                yield self._path(folder, name), files[name]
+
+    def _instead(self, survey: Survey) -> dict[Place, Facts]:
+        """The tables, or else the lists, of a walk that met no image; the rest is passed over."""
+        for suffixes in self.instead:
+            chosen = [path for path in self._others if suffix(path) in suffixes]
+            if chosen:
+                break
+        found = {self.tree.place(path): self._others.pop(path) for path in chosen}
+        for path in self._others:
+            self._pass_over(path, survey)
+        return found
+
+    def _pass_over(self, path: str, survey: Survey) -> None:
+        kind = suffix(path)
+        if kind in TABLE_SUFFIXES:
+            survey.note("tables inside folders passed over (name them to ingest them)", path)
+        elif kind in SIDECARS:
+            survey.note("texts without an image of their name", path)
+        else:
+            survey.note("files that are no images passed over", path)
+
+
+def _image(path: str, name: str, files: dict[str, Facts], used: set[str]) -> Item:
+    stem = os.path.splitext(name)[0]  # noqa: PTH122
+    size, mtime = files[name]
+    ranges: list[Range | None] = []
+    for ending in SIDECARS:
+        beside = next((n for n in (stem + ending, stem + ending.upper()) if n in files), None)
+        if beside is None:
+            ranges.append(None)
+            continue
+        used.add(beside)
+        ranges.append((path.removesuffix(name) + beside, 0, files[beside][0]))
+    texts = [files[text[0].rpartition("/")[2]] for text in ranges if text]
+    return Item(
+        path, 0, size, ranges[0], ranges[1],
+        file_size=size + sum(text[0] for text in texts),
+        file_mtime_ns=max([mtime] + [text[1] for text in texts]),
+    )  # fmt: skip
