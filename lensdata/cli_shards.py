@@ -261,7 +261,7 @@ def remove(
     \b
     Example: lensdata remove 42 77 --shards shards --reason "rights holder, ticket 5"
     """
-    from lensdata.shards import remove as stage
+    from lensdata.takedown import remove as stage
 
     done = stage(existing(root), list(image_ids), reason, [path.absolute() for path in shards])
     where = "".join(f"\nrewritten: {path}" for path in done["rewritten"])

@@ -11,16 +11,15 @@ import sys
 import time
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 import catalog
 from catalog import manifest
 from catalog.errors import BadInput
-from catalog.store import parts
-from lensdata import score
-from lensdata.shards import build, remove, resume, verify, wishes
+from lensdata.shards import build, resume, verify, wishes
+from lensdata.takedown import remove
 from tests.conftest import ROOT
+from tests.helpers import commit_scores
 
 SMALL = ("--shard-samples", 1, "--workers", 1)
 
@@ -44,10 +43,7 @@ def kill_amid(root: Path, out: Path, *args: object) -> None:
 
 def change(opened: catalog.Catalog) -> None:
     """Image 1 is suddenly unsafe, so that a selection gives seven images."""
-    row = {"image_id": 1, "status": "ok", "nsfw": 0.99, "nsfw_state": "scored", "nsfw_scorer": 1}
-    frame = pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    part = parts.write(opened.root, "score", "score-change", frame)
-    opened.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
+    commit_scores(opened, {1: {"nsfw": 0.99}})
 
 
 @pytest.fixture

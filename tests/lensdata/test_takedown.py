@@ -19,7 +19,8 @@ from catalog.store import parts, snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
 from lensdata.ingest import ingest
-from lensdata.shards import build, remove, verify
+from lensdata.shards import build, verify
+from lensdata.takedown import remove
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -120,8 +121,8 @@ def test_it_stays_removed_whatever_becomes_of_its_file(filled_own: catalog.Catal
 
 
 def test_what_a_killed_job_knew_of_it_is_not_committed_afterwards(filled_own: catalog.Catalog) -> None:
-    row = {"image_id": 2, "status": "ok", "nsfw": 0.1, "nsfw_state": "scored", "nsfw_scorer": 1}
-    late = pl.DataFrame([row], schema=score.part_schema(), orient="row")
+    row = {"image_id": 2, "status": "ok", "value_1": 0.1}
+    late = pl.DataFrame([row], schema=score.part_schema({1: "nsfw"}), orient="row")
     parts.write(filled_own.root, "score", "score-late", late)
     folder = filled_own.root / "embeddings" / "m"
     vectors.save_vectors(folder, "score-late", [(np.ones(4), np.ones((32, 32, 3), np.uint8))])
@@ -137,10 +138,9 @@ def test_vectors_are_blanked(filled: catalog.Catalog) -> None:
     folder.mkdir(parents=True)
     np.save(folder / "p.npy", np.ones((3, 4), dtype=np.float16))
     row = {"image_id": 2, "embedding_model": "m", "embedding_row": 1}
-    part = parts.write(
-        filled.root, "score", "p", pl.DataFrame([row], schema=score.part_schema(), orient="row")
-    )
-    filled.commit_part("score", part, score.PART_STATEMENTS, part_id="p")
+    frame = pl.DataFrame([row], schema=score.part_schema({}), orient="row")
+    part = parts.write(filled.root, "score", "p", frame)
+    filled.commit_part("score", part, score.STAGE.commit, {"scorers": []})
     remove(filled, [2], "x", [])
     assert np.load(folder / "p.npy").sum(axis=1).tolist() == [4, 0, 4]
 
@@ -154,12 +154,12 @@ def test_a_kill_before_the_switch_leaves_the_old_whole_and_after_it_the_new(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lensdata.shards.takedown.manifest.write", killed)
+        patch.setattr("lensdata.takedown.manifest.write", killed)
         with pytest.raises(KeyboardInterrupt):
             remove(filled, [victim], "x", [shards])
     assert len(manifest.load(shards).samples) == 8
     with monkeypatch.context() as patch:
-        patch.setattr("lensdata.shards.takedown.say", killed)
+        patch.setattr("lensdata.takedown.say", killed)
         with pytest.raises(KeyboardInterrupt):
             remove(filled, [victim], "x", [shards])
     remove(filled, [victim], "x", [shards])
