@@ -83,7 +83,6 @@ def build_shards(
     \b
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
-    import catalog
     from catalog.select import remedy
     from lensdata import shards
 
@@ -92,8 +91,7 @@ def build_shards(
         return
     if out is None:
         raise BadInput("build-shards needs --out DIR (or --plan GPUS to see what it would give)")
-    reader(root)
-    opened = catalog.open(root)
+    opened = existing(root)
     chosen = opened.select(**selection)
     sizes: dict[str, Any] = {
         "virtual": virtual,

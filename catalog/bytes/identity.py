@@ -9,7 +9,7 @@ SIDECARS = (".txt", ".json")  # whose size and time ingest counts with an image'
 
 
 def same_bytes(
-    data: bytes,
+    data: bytes | memoryview,
     uri: str,
     sha256: str,
     file_size: int | None,

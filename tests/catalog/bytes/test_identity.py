@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import catalog
-from catalog.bytes.identity import same_bytes
 from catalog.bytes import identity
+from catalog.bytes.identity import same_bytes
 from lensdata.ingest import ingest
 from tests.helpers import make_tar, png
 
