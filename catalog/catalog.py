@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from catalog.select import Selection
 from catalog.store.database import Database
+
+if TYPE_CHECKING:
+    from catalog.select import Selection
 
 
 class Catalog(Database):
-    """A catalog folder: `sql` and `stream` query it, `select` picks images by thresholds, stages fill it by parts."""
+    """A catalog folder: `sql` queries it, `select` picks images by thresholds, stages fill it by parts."""
 
     def select(self, **thresholds: Any) -> Selection:
         """The images that pass the given thresholds and the defaults of the rest: see `catalog.select.Selection`."""
+        from catalog.select import Selection  # a query needs no selection, nor manifests
+
         return Selection(self, **thresholds)
 
 
-def open(path: str | Path, read_only: bool = False) -> Catalog:
+def open(path: str | Path, read_only: bool = False, at_once: bool = True) -> Catalog:
     """Open the catalog in the folder `path`; for writing it is made if absent and migrated if older.
 
-    Raises BadInput if there is none to read, if `path` is not a folder, or if a newer Lens wrote it.
+    Raises BadInput if there is none to read, if `path` is not a folder, or if a newer Lens wrote it; the last only
+    with the first query if `at_once` is off, which saves a reader from opening the database twice.
     """
-    return Catalog(path, read_only)
+    return Catalog(path, read_only, at_once)

@@ -6,15 +6,15 @@ nothing.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import click
-from tqdm import tqdm
 
 from catalog import notices
 from catalog.errors import LensError, one_line
@@ -31,7 +31,11 @@ class _Lines(logging.Handler):
     """Prints what is said to stderr, so that stdout stays machine-readable, and above a bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(record.getMessage(), file=sys.stderr)
+        bars = sys.modules.get("tqdm")  # imported with the first bar
+        if bars is None:
+            print(record.getMessage(), file=sys.stderr)
+        else:
+            bars.tqdm.write(record.getMessage(), file=sys.stderr)
 
 
 class TerminalBar:
@@ -41,11 +45,11 @@ class TerminalBar:
         self._total, self._label, self._unit = total, label, unit
         self._done = 0
         self._start = self._last = time.monotonic()
-        self._bar = (
-            tqdm(total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr)
-            if sys.stderr.isatty()
-            else None
-        )
+        self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=label, unit=unit, unit_scale=True, file=sys.stderr)
 
     def update(self, n: int, note: str) -> None:
         self._done += n
@@ -110,3 +114,18 @@ def run_command(command: click.Command, prog: str, args: list[str] | None = None
         hint = "" if known else f" [{type(error).__name__}; set LENS_TRACEBACK=1 to see where]"
         print(f"{prog}: {one_line(error)}{hint}", file=sys.stderr)
         return error.exit_code if isinstance(error, LensError) else 1
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with what was registered for its end, but without taking apart all that it has loaded: of a
+    query that would be a fifth of the time."""
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        print(f"the output could not be written: {one_line(error)}", file=sys.stderr)
+        code = code or 1
+    sys.stderr.flush()
+    os._exit(code)

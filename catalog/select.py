@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +88,11 @@ class Selection:
         """One row per selected image, in order of image_id, with what a manifest needs."""
         return self.catalog.sql(self.query, **self.parameters)
 
-    def in_order(self, rows: int) -> Iterator[pl.DataFrame]:
-        """What `frame` gives, in the order of a manifest, at most `rows` at a time."""
+    def write(self, path: Path) -> None:
+        """Write the table of a manifest, samples.parquet, to `path`. Memory never holds its rows, nor does Python."""
         text = statements.statement("select/in_order", select=self.query)
-        return self.catalog.stream(text, rows, **self.parameters, buckets=[bucket.name for bucket in BUCKETS])
+        buckets = [bucket.name for bucket in BUCKETS]
+        self.catalog.export(text, path, tables.ROWS, **self.parameters, buckets=buckets)
 
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
@@ -114,7 +114,7 @@ class Selection:
         """
         spool = self.catalog.root / "manifests" / f"selected.{os.getpid()}{parts.TEMPORARY}"
         try:
-            return _fix(self, name, self.catalog.version, spool)
+            return _fix(self, name, spool)
         finally:
             spool.unlink(missing_ok=True)
 
@@ -145,22 +145,20 @@ def remedy(rule: str) -> str:
     return next(known.remedy for known in metrics.rules() if known.name == rule)
 
 
-def _fix(selection: Selection, name: str | None, version: int, spool: Path) -> Manifest:
-    """Write the manifest of a selection. The rows go through the file `spool`: memory never holds them all."""
+def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
+    """Write the manifest of a selection, its table to the file `spool` first."""
     catalog = selection.catalog
-    buckets, sources = Counter[str](), Counter[str]()
-
-    def counted() -> Iterator[pl.DataFrame]:
-        for rows in selection.in_order(tables.ROWS):
-            samples = files.samples(rows, selection.captions)
-            buckets.update(dict(samples.group_by("bucket").len().iter_rows()))
-            sources.update(files.source_counts(samples))
-            yield samples
-
-    tables.write(spool, counted())
-    total = buckets.total()
+    with catalog.session():
+        version = catalog.version
+        selection.write(spool)
+        unmeasured = selection.unmeasured()
+    counts = pl.scan_parquet(spool, glob=False).group_by("bucket", "source").len().collect()
+    total = int(counts["len"].sum())
     if not total:
         raise BadInput(f"nothing is selected: {selection.explain_empty()}")
+    buckets, sources = (
+        dict(counts.group_by(column).agg(pl.sum("len")).iter_rows()) for column in ("bucket", "source")
+    )
     weights = mixture.in_force(selection.sources or {}, sources)
     fingerprint = files.fingerprint_of(tables.batches(spool), weights)
     name = name or fingerprint[:12]
@@ -189,13 +187,13 @@ def _fix(selection: Selection, name: str | None, version: int, spool: Path) -> M
             "query": selection.query,
             "parameters": selection.parameters,
             "captions": list(selection.captions),
-            "unmeasured": selection.unmeasured(),
+            "unmeasured": unmeasured,
             "buckets": files.bucket_rows(buckets),
             "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
             **({"mixture": weights} if weights else {}),
             "shards": [],
         }
-        files.write(folder, info, tables.batches(spool))
+        files.adopt(folder, info, spool)
         kept = load(folder)
     # Also for one that is there already: a kill may have come between its files and its row.
     catalog.commit("manifest", f"manifest-{name}", total, [Statement("catalog/manifest_add", record)])
@@ -203,5 +201,5 @@ def _fix(selection: Selection, name: str | None, version: int, spool: Path) -> M
 
 
 def select_rows(selection: Selection) -> pl.DataFrame:
-    """What a selection selects, with each row's bucket name and the style of its caption."""
-    return files.named(selection.frame(), selection.captions)
+    """What a selection selects, with each row's bucket name."""
+    return selection.frame().with_columns(bucket=pl.format("{}x{}", "bucket_width", "bucket_height"))

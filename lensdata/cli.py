@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from catalog.console import run_command
+from catalog.console import leave, run_command
 from catalog.errors import BadInput
 from catalog.notices import say
 from lensdata import cli_ask, cli_shards
@@ -47,7 +46,7 @@ def lensdata(context: click.Context, root: Path) -> None:
 def main() -> None:
     """Entry point of the command."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would starve the worker processes
-    sys.exit(run_command(lensdata, "lensdata"))
+    leave(run_command(lensdata, "lensdata"))
 
 
 @lensdata.command()

@@ -177,14 +177,14 @@ def reader(root: Path) -> Any:
     """The catalog for reading."""
     import catalog
 
-    return catalog.open(root, read_only=True)
+    return catalog.open(root, read_only=True, at_once=False)
 
 
 def existing(root: Path) -> Any:
     """The catalog for writing; unlike `ingest`, the other stages never make a new one."""
     import catalog
 
-    catalog.open(root, read_only=True)
+    catalog.open(root, read_only=True, at_once=False)  # raises if there is none
     return catalog.open(root)
 
 

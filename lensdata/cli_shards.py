@@ -83,7 +83,6 @@ def build_shards(
     \b
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
-    import catalog
     from catalog.select import remedy
     from lensdata import shards
 
@@ -92,8 +91,7 @@ def build_shards(
         return
     if out is None:
         raise BadInput("build-shards needs --out DIR (or --plan GPUS to see what it would give)")
-    reader(root)
-    opened = catalog.open(root)
+    opened = existing(root)
     chosen = opened.select(**selection)
     sizes: dict[str, Any] = {
         "virtual": virtual,
@@ -261,7 +259,7 @@ def remove(
     \b
     Example: lensdata remove 42 77 --shards shards --reason "rights holder, ticket 5"
     """
-    from lensdata.shards import remove as stage
+    from lensdata.takedown import remove as stage
 
     done = stage(existing(root), list(image_ids), reason, [path.absolute() for path in shards])
     where = "".join(f"\nrewritten: {path}" for path in done["rewritten"])

@@ -27,7 +27,7 @@ from safetensors.torch import load_file, save_file
 
 from catalog.buckets import BY_NAME
 from catalog.errors import BadInput, LensError
-from catalog.store.parts import fsync_folder
+from catalog.store.parts import fsync
 from lensmodel.optim import ADAMW, moments_of
 from lensmodel.parallel import shard_like
 from lensmodel.runlog import finite
@@ -157,12 +157,12 @@ def save_checkpoint(
         (temporary / "state.json").write_text(json.dumps(finite(whole), indent=1, allow_nan=False))
         share(temporary)
         for file in sorted(temporary.rglob("*"), reverse=True):
-            fsync_folder(file)  # an fsync by path: files and folders alike
-        fsync_folder(temporary)
+            fsync(file)
+        fsync(temporary)
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
-        fsync_folder(run)
+        fsync(run)
     except (OSError, SafetensorError, RuntimeError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)

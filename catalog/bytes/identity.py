@@ -9,7 +9,7 @@ SIDECARS = (".txt", ".json")  # beside an image NAME.jpg; ingest counts their si
 
 
 def same_bytes(
-    data: bytes,
+    data: bytes | memoryview,
     uri: str,
     sha256: str,
     file_size: int | None,

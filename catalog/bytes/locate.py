@@ -70,35 +70,66 @@ def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
         raise BadInput(
             f"cannot read {length} bytes at {offset} of {uri}: offset and length must not be negative"
         )
+    if (path := _local(uri)) is None:
+        return _read_remote(uri, offset, length)
+    try:
+        file, wanted = _open(path, offset, length)
+        return pread(file.fd, path, offset, wanted)
+    except OSError as error:
+        raise _missing(path, error) from None
+
+
+def read_into(uri: str, offset: int, place: memoryview) -> None:
+    """Fill `place` with the bytes at `offset` of `uri`, as `read` would give them and with its errors.
+
+    Bytes of a file on this disk get there without a copy.
+    """
+    if (path := _local(uri)) is None:
+        place[:] = read(uri, offset, len(place))
+        return
+    try:
+        file, wanted = _open(path, offset, len(place))
+        done = os.preadv(file.fd, [place], offset)
+        while done < wanted:
+            more = os.preadv(file.fd, [place[done:]], offset + done)
+            if not more:
+                raise Unreadable("truncated", f"{path} ended {wanted - done} bytes early")
+            done += more
+    except OSError as error:
+        raise _missing(path, error) from None
+
+
+def _local(uri: str) -> str | None:
+    """The path that `uri` is; None if it is a URL. Raises Unreadable if it is neither."""
     if "\0" in uri:
         raise Unreadable("missing", f"the uri holds a NUL character: {uri!r}")
-    if uri.startswith("file://"):
-        uri = uri.removeprefix("file://")
-    if os.path.isabs(uri):  # noqa: PTH117 (a Path object costs more than the read itself)
-        return _read_local(uri, offset, length)
-    if "://" in uri:
-        return _read_remote(uri, offset, length)
-    raise Unreadable("missing", f"{uri} is neither an absolute path nor a URL")
+    path = uri.removeprefix("file://")
+    if os.path.isabs(path):  # noqa: PTH117 (a Path object costs more than the read itself)
+        return path
+    if "://" not in path:
+        raise Unreadable("missing", f"{path} is neither an absolute path nor a URL")
+    return None
 
 
-def _read_local(path: str, offset: int, length: int | None) -> bytes:
-    try:
-        found = os.stat(path)  # noqa: PTH116 (as above)
-        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block for ever
-            raise Unreadable("missing", f"{path} is not a regular file")
-        wanted = found.st_size - offset if length is None else length
-        if wanted < 0 or offset + wanted > found.st_size:
-            end = offset + max(wanted, 0)
-            raise Unreadable(
-                "truncated", f"{path} has {found.st_size} bytes; bytes {offset} to {end} were expected"
-            )
-        whole = offset == 0 and wanted == found.st_size
-        file = _OpenFile(path) if whole else kept_open(path, (found.st_dev, found.st_ino))
-        return pread(file.fd, path, offset, wanted)
-    except FileNotFoundError:
-        raise Unreadable("missing", f"{path} does not exist") from None
-    except OSError as error:
-        raise Unreadable("missing", f"{path}: {error.strerror or error}") from None
+def _open(path: str, offset: int, length: int | None) -> tuple[_OpenFile, int]:
+    """The open file of `path` and the bytes to read of it. Raises Unreadable and OSError."""
+    found = os.stat(path)  # noqa: PTH116 (as above)
+    if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block for ever
+        raise Unreadable("missing", f"{path} is not a regular file")
+    wanted = found.st_size - offset if length is None else length
+    if wanted < 0 or offset + wanted > found.st_size:
+        end = offset + max(wanted, 0)
+        raise Unreadable(
+            "truncated", f"{path} has {found.st_size} bytes; bytes {offset} to {end} were expected"
+        )
+    whole = offset == 0 and wanted == found.st_size
+    return _OpenFile(path) if whole else kept_open(path, (found.st_dev, found.st_ino)), wanted
+
+
+def _missing(path: str, error: OSError) -> Unreadable:
+    if isinstance(error, FileNotFoundError):
+        return Unreadable("missing", f"{path} does not exist")
+    return Unreadable("missing", f"{path}: {error.strerror or error}")
 
 
 def kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:

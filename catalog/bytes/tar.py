@@ -24,7 +24,7 @@ COMPRESSIONS = {
 
 
 class Sink(Protocol):
-    """What a TarWriter appends to: a binary file, or a HashedFile."""
+    """What a TarWriter appends to, such as a binary file."""
 
     def write(self, data: bytes, /) -> object: ...
 
@@ -58,14 +58,23 @@ class TarWriter:
 
     def finish(self) -> int:
         """Write the end mark, filled up to a whole record as tar does, and return the size of the file."""
-        self.put(ZEROS[: 2 * BLOCK])
-        self.put(ZEROS[: -self.offset % RECORD])
+        self.put(end(self.offset))
         return self.offset
 
     def put(self, data: bytes) -> None:
         """Append bytes that are whole members already."""
         self._write(data)
         self.offset += len(data)
+
+
+def end(size: int) -> bytes:
+    """What stands at the end of a tar whose members have `size` bytes."""
+    return ZEROS[: 2 * BLOCK] + ZEROS[: -(size + 2 * BLOCK) % RECORD]
+
+
+def member(name: str, content: bytes) -> bytes:
+    """A whole member, such as `TarWriter.add` appends."""
+    return b"".join((header(name, len(content)), content, ZEROS[: -len(content) % BLOCK]))
 
 
 def header(name: str, size: int) -> bytes:

@@ -12,11 +12,13 @@ from catalog.manifest.files import (
     sample_meta,
     source_counts,
     write,
+    write_info,
+    write_samples,
 )
 from catalog.manifest.load import load
 from catalog.manifest.model import Manifest, Sample, SampleError
 
 __all__ = [
     "Manifest", "Sample", "SampleError", "bucket_counts", "bucket_rows", "fingerprint_of", "load", "sample_meta",
-    "source_counts", "write",
+    "source_counts", "write", "write_info", "write_samples",
 ]  # fmt: skip

@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from catalog import metrics
 from catalog.buckets import BUCKETS, BY_NAME
 from catalog.manifest import rows as tables
 from catalog.store import parts
 
 FORMAT = "lens-manifest/1"
+SAMPLES = "samples.parquet"
 # Of samples.parquet, besides the metrics of whoever made it, which stand before file_size.
 COLUMNS = (
     "image_id", "bucket", "shard", "uri", "offset", "length", "sha256", "format", "width", "height", "source",
@@ -30,11 +30,36 @@ def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame | Iterable[p
     `samples` is the table, or its rows in order, frame by frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    info = {"samples_file": "samples.parquet", **info}
-    path = folder / info["samples_file"]
-    tables.write(path, [samples] if isinstance(samples, pl.DataFrame) else samples)
+    frames = [samples] if isinstance(samples, pl.DataFrame) else samples
+    write_info(folder, info | write_samples(folder, frames, info.get("samples_file", SAMPLES)))
+
+
+def write_samples(folder: Path, frames: Iterable[pl.DataFrame], name: str = SAMPLES) -> dict[str, str]:
+    """Write the table, and return what manifest.json says of it. Its name is on the disk, and the names of all that
+    was renamed in `folder` before it."""
+    tables.write(folder / name, frames)
+    return listed(folder / name)
+
+
+def adopt(folder: Path, info: dict[str, Any], table: Path) -> None:
+    """Make a manifest's folder of a `table` that is on the same disk already, and durable."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table.rename(folder / SAMPLES)
+    parts.fsync(folder)
+    write_info(folder, info | listed(folder / SAMPLES))
+
+
+def listed(path: Path) -> dict[str, str]:
+    """What manifest.json says of the table at `path`."""
     with path.open("rb") as file:
-        info = {**info, "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return {
+            "samples_file": path.name,
+            "samples_sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def write_info(folder: Path, info: dict[str, Any]) -> None:
+    """Write manifest.json, over a table that is there."""
     text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     parts.write_bytes(folder / "manifest.json", text.encode())
 
@@ -83,29 +108,17 @@ def sample_meta(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def named(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
-    style = pl.coalesce(*(pl.when(pl.col(s) != "").then(pl.lit(s)) for s in styles))
-    bucket = pl.format("{}x{}", pl.col("bucket_width"), pl.col("bucket_height"))
-    return rows.with_columns(caption_style=style, bucket=bucket)
-
-
-def samples(rows: pl.DataFrame, styles: tuple[str, ...]) -> pl.DataFrame:
-    """The columns of samples.parquet, of selected rows."""
-    found = named(rows, styles).with_columns(shard=pl.lit(None, dtype=pl.String))
-    found = found.rename({"byte_offset": "offset", "byte_length": "length"})
-    return found.select(*COLUMNS[:-2], *metrics.names(), *COLUMNS[-2:])
-
-
 def fingerprint_of(samples: pl.DataFrame | Iterable[pl.DataFrame], mixture: Mapping[str, float]) -> str:
     """sha256 of identity, bucket and captions in order, and of the weights if there are any (then of sources, too);
     not of where the bytes lie, nor of their scores."""
     digest = hashlib.sha256()
+    encode = json.JSONEncoder(ensure_ascii=False).encode
     names = ["image_id", "sha256", "bucket", "caption", "brief"]
     if mixture:
         digest.update(json.dumps(mixture, sort_keys=True).encode() + b"\n")
         names.append("source")
     frames = samples.iter_slices(tables.ROWS) if isinstance(samples, pl.DataFrame) else samples
     for n, rows in enumerate(frames):
-        lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows.select(names).iter_rows())
+        lines = "\n".join(encode(row) for row in rows.select(names).iter_rows())
         digest.update(("\n" * (n > 0) + lines).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()

@@ -16,6 +16,8 @@ from catalog.notices import say
 from catalog.store import statements
 from catalog.store.lock import SAY_SECONDS, WAIT_SECONDS
 
+LACKED = re.compile(r"\b(INTERVAL|UNION)\b")  # types of DuckDB's that polars has not
+THROUGH_ARROW = "got external error: "  # what polars says before DuckDB's own words
 READS = r"(PIVOT|FROM|SELECT|WITH|\()"
 
 
@@ -57,9 +59,29 @@ def fetch(connection: duckdb.DuckDBPyConnection, text: str, params: Mapping[str,
     """The rows of a query. Raises BadInput for SQL that is wrong."""
     try:
         relation = connection.sql(text, params=dict(params)) if params else connection.sql(text)
-        return relation.pl()
+        return _frame(relation)
     except Exception as error:
         raise query_failed(error) from None
+
+
+def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """The rows of a relation, handed over as Arrow's C stream: DuckDB's own way imports pyarrow, which takes longer
+    than most queries. It is left what that stream cannot do: names that occur twice, and types that polars lacks."""
+    columns = relation.columns
+    if len(set(columns)) < len(columns) or any(LACKED.search(str(kind)) for kind in relation.types):
+        return relation.pl()
+    return pl.DataFrame(_Stream(relation))
+
+
+class _Stream:
+    """A relation's rows. Polars keeps the types that it has met for as long as the process lives; met with DuckDB's
+    own, it would have DuckDB complain of leaks at the end."""
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._relation = relation
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._relation.__arrow_c_stream__(requested_schema)
 
 
 def query_failed(error: Exception) -> BadInput:
@@ -67,7 +89,7 @@ def query_failed(error: Exception) -> BadInput:
     known = isinstance(error, duckdb.Error | pl.exceptions.PolarsError | UnicodeError)
     if not known and not type(error).__module__.startswith("pyarrow"):
         raise error
-    return BadInput(f"the query failed: {first_line(error)}")
+    return BadInput(f"the query failed: {first_line(error).removeprefix(THROUGH_ARROW)}")
 
 
 def refuse_writes(text: str) -> None:

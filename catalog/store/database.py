@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -45,14 +46,12 @@ class Database:
     just that long. So a query works while a job runs, and nothing is lost with a process that dies.
     """
 
-    def __init__(self, path: str | Path, read_only: bool = False) -> None:
-        """Open the folder `path`; for writing it is made if absent and migrated if older.
-
-        Raises BadInput if there is none to read, if `path` is not a folder, or if a newer Lens wrote it.
-        """
+    def __init__(self, path: str | Path, read_only: bool = False, at_once: bool = True) -> None:
+        """Open the folder `path`: see `catalog.open`."""
         self.root = _absolute(path)
         self.read_only = read_only
-        self._views_outdated = False
+        self._current: bool | None = None  # whether schema and views are this Lens's; None: not looked at yet
+        self._shared: dict[int, duckdb.DuckDBPyConnection] = {}  # of a `session`, by its thread
         if self.root.exists() and not self.root.is_dir():
             raise BadInput(f"{self.root} is a file; a catalog is a folder")
         if not (self.root / DATABASE).is_file():
@@ -63,7 +62,11 @@ class Database:
             _require_empty(self.root)
             for folder in FOLDERS:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-        self._check_version()
+        if not read_only:
+            self._bring_up_to_date()
+        elif at_once:
+            with self._connected():
+                pass
 
     # ---- reading
 
@@ -76,15 +79,19 @@ class Database:
         with self._reading(text) as connection:
             return fetch(connection, text, params)
 
-    def stream(self, text: str, rows: int, **params: Any) -> Iterator[pl.DataFrame]:
-        """As `sql`, at most `rows` at a time, for results that memory need not hold."""
+    def export(self, text: str, path: Path, rows: int, **params: Any) -> None:
+        """As `sql`, to a Parquet file with `rows` rows a group: memory need not hold the result, nor Python see it."""
         refuse_writes(text)
+        quoted = str(path).replace("'", "''")
+        copy = statements.statement("catalog/export", select=text, path=quoted, rows=rows)
         with self._reading(text) as connection:
             try:
-                for batch in connection.sql(text, params=params).to_arrow_reader(rows):
-                    yield cast(pl.DataFrame, pl.from_arrow(batch))
+                connection.execute(copy, params)
+            except duckdb.IOException as error:
+                raise failed(error, self.root) from None
             except Exception as error:
                 raise query_failed(error) from None
+        parts.fsync(path)
 
     def named(self, name: str, slots: Mapping[str, Any] | None = None, /, **params: Any) -> pl.DataFrame:
         """The rows of `sql/statements/NAME.sql`, its `slots` filled."""
@@ -168,22 +175,43 @@ class Database:
     # ---- connections
 
     @contextmanager
+    def session(self) -> Iterator[None]:
+        """Let the queries of this block see one state of the catalog over one connection, whose opening takes longer
+        than most of them. Commits, also of other processes, wait for its end: keep it short."""
+        with self._connected() as connection:
+            self._shared[threading.get_ident()] = connection
+            try:
+                yield
+            finally:
+                del self._shared[threading.get_ident()]
+
+    @contextmanager
     def _reading(self, text: str = "") -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection on which the query `text` may run."""
+        shared = self._shared.get(threading.get_ident())
+        with self._connected() if shared is None else nullcontext(shared) as connection:
+            if self._current:
+                snapshot.use(connection, self.root / DATABASE, text)
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that may read, closed at the end."""
         with commit_lock(self.root, exclusive=False):
             connection = connect(self.root / DATABASE, read_only=True)
             try:
+                if self._current is None:
+                    self._current = self._is_current(connection)
                 # Where views are of another version and may only be read, the present ones live with the connection.
-                if self._views_outdated:
+                if self.read_only and not self._current:
                     schema.create_views(connection, temporary=True)
-                else:
-                    snapshot.use(connection, self.root / DATABASE, text)
                 yield connection
             finally:
                 connection.close()
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        assert threading.get_ident() not in self._shared, "a commit within a session would wait for itself"
         with commit_lock(self.root, exclusive=True):
             connection = connect(self.root / DATABASE, read_only=False)
             try:
@@ -191,29 +219,31 @@ class Database:
             finally:
                 connection.close()  # checkpoints, so that plain DuckDB finds everything in the one file
 
-    def _check_version(self) -> None:
+    def _is_current(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether the database needs no migration and no new views. Raises BadInput where it cannot be used."""
+        found = schema.version(connection)
+        if found > schema.NEWEST:
+            raise BadInput(
+                f"{self.root} was written by a newer Lens (schema {found}, this one knows {schema.NEWEST}); upgrade"
+            )
+        if found < schema.NEWEST and self.read_only:
+            raise BadInput(
+                f"{self.root} has schema {found} and this Lens needs {schema.NEWEST}; "
+                "migrate it with `lensdata migrate`"
+            )
+        return found == schema.NEWEST and schema.views_current(connection)
+
+    def _bring_up_to_date(self) -> None:
+        """Make the database, or migrate it, or make its views anew, where that is needed."""
         if (self.root / DATABASE).is_file():
-            with self._reading() as connection:
-                found = schema.version(connection)
-                if found > schema.NEWEST:
-                    raise BadInput(
-                        f"{self.root} was written by a newer Lens (schema {found}, this one knows {schema.NEWEST}); "
-                        "upgrade"
-                    )
-                if found == schema.NEWEST and schema.views_current(connection):
-                    return
-            if found == schema.NEWEST and self.read_only:
-                self._views_outdated = True
-                return
-            if self.read_only:
-                raise BadInput(
-                    f"{self.root} has schema {found} and this Lens needs {schema.NEWEST}; "
-                    "migrate it with `lensdata migrate`"
-                )
-        with self._writing() as connection:
-            connection.execute("BEGIN")
-            schema.migrate(connection)
-            connection.execute("COMMIT")
+            with self._connected():
+                pass
+        if not self._current:
+            with self._writing() as connection:
+                connection.execute("BEGIN")
+                schema.migrate(connection)
+                connection.execute("COMMIT")
+            self._current = True
 
 
 def _absolute(path: str | Path) -> Path:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog.errors import one_line
 from catalog.notices import say
@@ -26,21 +25,28 @@ ROW_GROUP = 122_880  # rows: DuckDB's own row group, so that it stores what it r
 
 
 @contextmanager
-def atomic(path: Path) -> Any:
-    """A binary file that appears at `path` whole, and durable, when the block ends; on an error nothing appears."""
+def appearing(path: Path) -> Iterator[Path]:
+    """A name beside `path` for a file that the block writes, with an fsync at its end; then it is renamed to `path`.
+    On an error nothing appears."""
     # Not the process id: on storage that several machines or containers share, theirs may be equal.
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.rename(path)
-        fsync_folder(path.parent)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextmanager
+def atomic(path: Path) -> Any:
+    """A binary file that appears at `path` whole, and durable, when the block ends; on an error nothing appears."""
+    with appearing(path) as temporary, temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    fsync(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -49,9 +55,9 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def fsync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def fsync(path: Path) -> None:
+    """Make the content of a file durable, or what was renamed in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -80,8 +86,8 @@ def write_frame(file: IO[bytes], frame: pl.DataFrame, **options: Any) -> None:
 
 
 def count(part: Path) -> int:
-    """Rows of a part, from its footer."""
-    return int(pq.read_metadata(part).num_rows)
+    """Rows of a part, from its footer. Raises polars' errors for what is no Parquet, and OSError."""
+    return int(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item())
 
 
 def waiting(root: Path, stage: str) -> list[Path]:
@@ -92,8 +98,8 @@ def waiting(root: Path, stage: str) -> list[Path]:
     found = []
     for path in sorted((root / "parts" / stage).glob("*.parquet")):
         try:
-            pq.read_metadata(path)
-        except (pa.ArrowException, OSError) as error:
+            count(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
             path.rename(path.with_suffix(".bad"))
             say(f"{stage}: {path} is no part ({one_line(error)}); set aside as {path.stem}.bad")
         else:

@@ -5,7 +5,7 @@ or hang its worker (a decoder that crashes, a file that never ends), the item is
 task run again with that item recorded as failed. So one image never stops a job.
 
 Workers are processes of this machine, or of a Ray cluster; what they do, and what becomes of an item that kills one,
-is the same.
+is the same. Work that only moves bytes needs no process of its own: its workers are threads (`on=THREADS`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from catalog.errors import BadInput
-from lensdata.engine.local import Machine
 from lensdata.engine.pool import Site, drive
 from lensdata.engine.task import Ray, Task, Watch, Work, unguarded
+from lensdata.engine.threads import Threads
 
-__all__ = ["HERE", "ITEM_SECONDS", "On", "Ray", "Task", "Watch", "Work", "run"]
+__all__ = ["HERE", "ITEM_SECONDS", "THREADS", "On", "Ray", "Task", "Watch", "Work", "run"]
 
 HERE = "here"  # this process, one task after the other, without a guard over items
+THREADS = "threads"  # threads of this process, for work that decodes nothing and so cannot crash
 ITEM_SECONDS = 30.0  # one image may take this long before it is given up as `timeout`
 
 
-On = str | Ray  # "local", "ray" (the same as Ray()), a Ray with settings, or HERE
+On = str | Ray  # "local", "ray" (the same as Ray()), a Ray with settings, or HERE or THREADS
 
 
 def run(
@@ -51,7 +52,11 @@ def run(
             yield task, work(task, watch)
         return
     if on == "local":
+        from lensdata.engine.local import Machine
+
         site = Machine(work, workers or os.cpu_count() or 1, item_seconds)
+    elif on == THREADS:
+        site = Threads(work, workers or os.cpu_count() or 1, item_seconds)
     elif on == "ray" or isinstance(on, Ray):
         from lensdata.engine.ray import Cluster
 

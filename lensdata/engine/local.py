@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from catalog.errors import LensError
-from lensdata.engine.task import Died, Task, Watch, Work
+from lensdata.engine.task import Died, Task, Watch, Work, attempt
 
 
 class Process:
@@ -96,14 +95,7 @@ def _work(work: Work, pipe: Connection, current: Any, item_seconds: float) -> No
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        try:
-            outcome = (True, work(task, watch))
-        except LensError as error:
-            outcome = (False, error)
-        except OSError as error:
-            outcome = (False, error)
-        except Exception as error:
-            outcome = (False, LensError(f"the part {task.part_id} failed: {type(error).__name__}: {error}"))
+        outcome = attempt(work, task, watch)
         try:
             pipe.send(outcome)
         except OSError:

@@ -54,6 +54,12 @@ class Watch:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             self._current.value = -1
 
+    def rest(self) -> None:
+        """Say that no item is left and only the disk is waited for, so that another task may begin meanwhile.
+
+        In a thread that was told to end this raises, and what the task has made does not appear.
+        """
+
 
 Work = Callable[[Task, Watch], Any]
 
@@ -75,6 +81,16 @@ class Died(Exception):
     def __init__(self, code: int, item: int = -1) -> None:
         super().__init__(code, item)
         self.code, self.item = code, item
+
+
+def attempt(work: Work, task: Task, watch: Watch) -> tuple[bool, Any]:
+    """(True, what the work gave) or (False, the error to raise for it)."""
+    try:
+        return True, work(task, watch)
+    except (LensError, OSError) as error:
+        return False, error
+    except Exception as error:
+        return False, LensError(f"the part {task.part_id} failed: {type(error).__name__}: {error}")
 
 
 def blame(task: Task, death: Died) -> Task:

@@ -4,7 +4,6 @@ from lensdata.shards.builder import Built, build
 from lensdata.shards.diff import diff
 from lensdata.shards.plan import batch_plan, parse_sizes, source_plan
 from lensdata.shards.resume import resume, wishes
-from lensdata.shards.takedown import remove
 from lensdata.shards.verifier import verify
 
 __all__ = [
@@ -13,7 +12,6 @@ __all__ = [
     "build",
     "diff",
     "parse_sizes",
-    "remove",
     "resume",
     "source_plan",
     "verify",

@@ -11,7 +11,8 @@ from catalog.errors import BadInput
 from catalog.manifest import Manifest
 from catalog.select import Selection
 from lensdata import engine
-from lensdata.shards.builder import Built, build, built, under_way
+from lensdata.shards.builder import Built, build, built
+from lensdata.shards.folder import under_way
 
 
 def resume(

@@ -9,7 +9,8 @@ import pytest
 import catalog
 from catalog import manifest
 from lensdata.ingest import ingest
-from lensdata.shards import diff, remove, verify
+from lensdata.shards import diff, verify
+from lensdata.takedown import remove
 from tests.helpers import GOOD, picture, set_scores
 
 

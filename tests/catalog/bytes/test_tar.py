@@ -1,8 +1,7 @@
-"""Headers as tarfile writes them, and a checksum that is the file's."""
+"""Headers as tarfile writes them."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tarfile
 
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.bytes.tar import TarWriter, header
-from lensdata.shards.hashed import BLOCK_BYTES, HashedFile
 
 NAMES = st.text("abcXYZ0123456789._-", min_size=1, max_size=99)
 SIZES = st.one_of(st.integers(0, 8**11 - 1), st.sampled_from([0, 1, 511, 512, 513, 8**11 - 1]))
@@ -41,26 +39,3 @@ def test_tarfile_reads_what_was_added(contents: list[bytes]) -> None:
     file.seek(0)
     with tarfile.open(fileobj=file) as read:
         assert [read.extractfile(member).read() for member in read] == contents  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    "sizes",
-    [[], [0], [1], [BLOCK_BYTES - 1, 1, 1], [BLOCK_BYTES, 3], [3 * BLOCK_BYTES + 5, 7, BLOCK_BYTES + 1] * 3],
-)
-def test_the_checksum_is_of_all_that_was_written(sizes: list[int]) -> None:
-    file = io.BytesIO()
-    with HashedFile(file) as hashed:
-        for number, size in enumerate(sizes):
-            hashed.write(bytes([number + 1]) * size)
-    assert len(file.getvalue()) == sum(sizes)
-    assert hashed.sha256() == hashlib.sha256(file.getvalue()).hexdigest()
-
-
-def test_a_full_disk_shows() -> None:
-    class Full(io.BytesIO):
-        def write(self, data: object, /) -> int:
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"), HashedFile(Full()) as hashed:
-        for _ in range(3):
-            hashed.write(bytes(BLOCK_BYTES))

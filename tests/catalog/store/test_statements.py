@@ -25,7 +25,7 @@ def test_every_file_is_sql_that_duckdb_parses(path: Path) -> None:
     slots = {
         "where": "true", "hash": "", "mode": "READ_ONLY", "name": "other", "path": "x", "metric": "nsfw", "id": 1,
         "scorers": [(1, "nsfw"), (2, "clarity")] if path.parent.name == "schema" else [1, 2],
-        "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"],
+        "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"], "rows": 1,
     }  # fmt: skip
     queries = dict.fromkeys(("values", "selected", "select"), "SELECT 1 AS value")
     assert duckdb.extract_statements(statements._filled(path.read_text(encoding="utf-8"), slots | queries))

@@ -17,7 +17,8 @@ import catalog
 from catalog import manifest
 from catalog.errors import BadInput, LensError
 from lensdata.shards import build, resume, verify
-from lensdata.shards.builder import _claim, _plan
+from lensdata.shards.folder import claim
+from lensdata.shards.layout import layout
 
 
 def made(opened: catalog.Catalog, out: Path, **options) -> manifest.Manifest:
@@ -105,7 +106,7 @@ def test_a_half_built_folder_is_completed(filled: catalog.Catalog, tmp_path: Pat
     part = tmp_path / "part"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "lensdata.shards.builder._finish", lambda *args: (_ for _ in ()).throw(LensError("killed"))
+            "lensdata.shards.builder.finish", lambda *args: (_ for _ in ()).throw(LensError("killed"))
         )
         with pytest.raises(LensError, match="killed"):
             made(filled, part, shard_samples=1)
@@ -231,10 +232,10 @@ def test_a_plan_does_not_depend_on_how_the_table_is_read(
     filled: catalog.Catalog, most: int, most_bytes: int
 ) -> None:
     rows = filled.select().manifest("train").samples
-    whole = list(_plan([rows], most, most_bytes))
+    whole = list(layout([rows], most, most_bytes))
     assert [name for name, _ in whole] == sorted({name for name, _ in whole}, key=[n for n, _ in whole].index)
     for size in (1, 2, 3, 5):
-        cut = list(_plan(rows.iter_slices(size), most, most_bytes))
+        cut = list(layout(rows.iter_slices(size), most, most_bytes))
         assert [(name, part.rows()) for name, part in cut] == [(name, part.rows()) for name, part in whole]
 
 
@@ -258,7 +259,7 @@ def test_a_second_build_of_the_same_folder_leaves_the_first_alone(
         assert scrap.exists()
     shutil.copytree(filled.root, tmp_path / "other")
     other = catalog.open(tmp_path / "other")
-    with _claim(tmp_path / "s"), pytest.raises(BadInput, match="being filled by another build"):
+    with claim(tmp_path / "s"), pytest.raises(BadInput, match="being filled by another build"):
         build(other, chosen, tmp_path / "s", workers=1)
     assert build(other, chosen, tmp_path / "s", workers=1).samples == 8
     assert not scrap.exists()

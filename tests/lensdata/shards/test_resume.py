@@ -16,7 +16,8 @@ import pytest
 import catalog
 from catalog import manifest
 from catalog.errors import BadInput
-from lensdata.shards import build, remove, resume, verify, wishes
+from lensdata.shards import build, resume, verify, wishes
+from lensdata.takedown import remove
 from tests.conftest import ROOT
 from tests.helpers import commit_scores
 

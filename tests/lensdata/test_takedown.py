@@ -18,7 +18,8 @@ from catalog.store import snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
 from lensdata.ingest import ingest
-from lensdata.shards import build, remove, verify
+from lensdata.shards import build, verify
+from lensdata.takedown import remove
 from tests.helpers import scores_part
 
 
@@ -149,12 +150,12 @@ def test_a_kill_before_the_switch_leaves_the_old_whole_and_after_it_the_new(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lensdata.shards.takedown.manifest.write", killed)
+        patch.setattr("lensdata.takedown.manifest.write", killed)
         with pytest.raises(KeyboardInterrupt):
             remove(filled, [victim], "x", [shards])
     assert len(manifest.load(shards).samples) == 8
     with monkeypatch.context() as patch:
-        patch.setattr("lensdata.shards.takedown.say", killed)
+        patch.setattr("lensdata.takedown.say", killed)
         with pytest.raises(KeyboardInterrupt):
             remove(filled, [victim], "x", [shards])
     remove(filled, [victim], "x", [shards])
