@@ -87,13 +87,17 @@ class FromSource:
 
 
 def copy_all(
-    catalog: Catalog, names: bool = False, retry_failed: bool = False, on: engine.On = "local"
+    catalog: Catalog,
+    names: bool = False,
+    retry_failed: bool = False,
+    workers: int | None = None,
+    on: engine.On = "local",
 ) -> Copied:
     """Caption from the sources: the alt text of every image, and of those that come with one the brief and the dense
     caption, unless the image has a caption of that style from elsewhere."""
-    alt, without = caption(catalog, FromSource(names=names), retry_failed, on=on)
-    brief, _ = caption(catalog, FromSource("brief"), offered=True, on=on)
-    dense, _ = caption(catalog, FromSource("dense"), offered=True, on=on)
+    alt, without = caption(catalog, FromSource(names=names), retry_failed, workers=workers, on=on)
+    brief, _ = caption(catalog, FromSource("brief"), offered=True, workers=workers, on=on)
+    dense, _ = caption(catalog, FromSource("dense"), offered=True, workers=workers, on=on)
     return Copied(alt, without, brief, dense)
 
 

@@ -55,6 +55,84 @@ def test_sql_stands_in_the_sql_folder(package: str) -> None:
                 assert example or not SQL.search(node.value), f"{path}:{node.lineno} holds SQL"
 
 
+def rooms() -> dict[str, int]:
+    """The drawing of docs/architecture.md: a path without its ending -> its floor."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    return {name: int(floor) for floor, name in re.findall(r"^\| (\d+) \| `([\w/]+)` \|", text, re.M)}
+
+
+def room_of(path: str, drawn: dict[str, int]) -> str | None:
+    return next((room for room in drawn if path == room or path.startswith(f"{room}/")), None)
+
+
+def imported(path: Path) -> set[str]:
+    """Paths without endings of what a file imports of ours, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            place = name.replace(".", "/")
+            exists = (ROOT / f"{place}.py").is_file() or (ROOT / place / "__init__.py").is_file()
+            found.add(place if exists else place.rpartition("/")[0])
+    return {place for place in found if place.partition("/")[0] in ("catalog", "lensdata")}
+
+
+def test_the_drawing_of_the_house_is_true() -> None:
+    """Every file has a room, every room a file, and what a room imports stands on a lower floor."""
+    drawn = rooms()
+    used, wrong = set(), []
+    for package in ("catalog", "lensdata"):
+        for path in modules(package):
+            at = str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__init__")
+            if at in ("catalog", "lensdata"):
+                continue
+            room = room_of(at, drawn)
+            assert room, f"docs/architecture.md does not draw {at}"
+            used.add(room)
+            for other in {room_of(place, drawn) for place in imported(path)} - {None, room}:
+                if drawn[other] >= drawn[room]:  # type: ignore[index]
+                    wrong.append(f"{at} imports {other}")
+    assert not wrong
+    assert used == set(drawn)
+
+
+def test_no_circles_between_files() -> None:
+    """Also not by imports within functions."""
+    edges: dict[str, set[str]] = {}
+    for package in ("catalog", "lensdata"):
+        for path in modules(package):
+            at = str(path.relative_to(ROOT).with_suffix("")).removesuffix("/__init__")
+            edges[at] = imported(path) - {at, "catalog"}  # `catalog` itself loads nothing before it is asked
+    done: set[str] = set()
+
+    def visit(at: str, above: tuple[str, ...]) -> None:
+        assert at not in above, f"a circle: {' -> '.join((*above[above.index(at) :], at))}"
+        if at not in done:
+            for other in sorted(edges.get(at, ())):
+                visit(other, (*above, at))
+            done.add(at)
+
+    for at in sorted(edges):
+        visit(at, ())
+
+
+def test_the_catalog_prints_nothing() -> None:
+    """It raises, returns and tells `notices`; what prints is the commands'."""
+    for path in modules("catalog"):
+        if path.name == "console.py":
+            continue
+        assert "catalog/console" not in imported(path), path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), path
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", "")}
+                assert not names & {"click", "tqdm"}, path
+
+
 def test_help_does_not_import_the_heavy_libraries() -> None:
     code = (
         "import sys\n"

@@ -29,7 +29,7 @@ from catalog import metrics
 from catalog.buckets import BUCKETS
 from catalog.store import parts, snapshot
 from lensdata import score, scorers
-from lensdata.funnel import sweep_table, why
+from lensdata.ask import sweep_table, why
 from lensdata.models import ScorerId
 
 ROUNDS = 5

@@ -80,7 +80,7 @@ def test_even_if_it_sets_the_time_back(large: catalog.Catalog) -> None:
 
 
 def test_only_queries_over_all_images_make_it(large: catalog.Catalog) -> None:
-    from lensdata.funnel import why
+    from lensdata.ask import why
 
     large.sql("SELECT count(*) FROM images WHERE ingested_at IS NOT NULL")
     large.sql("FROM trainable WHERE image_id = 3")

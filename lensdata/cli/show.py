@@ -1,8 +1,9 @@
-"""`lensdata query`: read-only SQL and named queries, printed for people or programs."""
+"""What the subcommands that ask print: rows for people or programs, and the verdicts on one image."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 import polars as pl
@@ -62,3 +63,23 @@ def show(rows: pl.DataFrame, form: str) -> None:
             click.echo(str(rows))
         if len(rows) > 100:
             click.echo(f"... {len(rows)} rows in all; use --format csv for the rest")
+
+
+def print_why(found: dict[str, Any]) -> None:
+    """Print what `why` found."""
+    click.echo(
+        f"image {found['image_id']}: {found['uri']} ({found['width']}x{found['height']}, {found['source']})"
+    )
+    show(
+        pl.DataFrame(
+            [{k: "" if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]
+        ),
+        "table",
+    )
+    drops = [rule["rule"] for rule in found["rules"] if rule["verdict"] != "kept"]
+    click.echo("selected" if found["selected"] else f"not selected: {', '.join(drops)}")
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= 48 else f"{text[:47]}…"

@@ -9,7 +9,7 @@ import click
 
 from catalog.console import emit_json
 from catalog.errors import BadInput
-from lensdata.cli_options import FOLDER, json_option, reader, selection_options
+from lensdata.cli.options import FOLDER, json_option, reader, selection_options
 
 
 @click.command()
@@ -33,7 +33,7 @@ def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> N
       lensdata query "SELECT source, count(*) FROM images GROUP BY source"
       lensdata query buckets --format csv
     """
-    from lensdata.query import list_queries, run_query
+    from lensdata.cli.show import list_queries, run_query
 
     if text is None:
         list_queries()
@@ -64,7 +64,8 @@ def funnel(
       lensdata funnel --overlaps
       lensdata funnel --sweep aesthetic 2 6 0.25
     """
-    from lensdata.funnel import print_table, sweep_table
+    from lensdata.ask import sweep_table
+    from lensdata.cli.show import show
 
     chosen = reader(root).select(**selection)
     if selection["where"]:
@@ -75,7 +76,7 @@ def funnel(
     if as_json:
         emit_json(rows.to_dicts())
     else:
-        print_table(rows)
+        show(rows, "table")
 
 
 @click.command()
@@ -89,8 +90,8 @@ def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> 
     \b
     Example: lensdata why 42
     """
-    from lensdata.funnel import print_why
-    from lensdata.funnel import why as explain
+    from lensdata.ask import why as explain
+    from lensdata.cli.show import print_why
 
     if selection["where"]:
         raise BadInput("why judges the rules; leave --where out")

@@ -48,8 +48,8 @@ def run_all(
         if found is None
         else f"dedup: {found.kept} of {found.images} kept ({found.exact} exact copies, {found.near} near-duplicates)"
     )
-    say(f"caption: {copy_all(opened)}")
-    say(f"bucket: {bucket(opened)} images assigned")
+    say(f"caption: {copy_all(opened, workers=workers, on=without_gpus)}")
+    say(f"bucket: {bucket(opened, workers, without_gpus)} images assigned")
     if out is not None:
         chosen = opened.select(**selection).manifest()
         made = build(opened, chosen, out.absolute(), workers=workers, on=without_gpus)

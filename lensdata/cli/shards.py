@@ -10,7 +10,7 @@ import click
 from catalog.console import emit_json
 from catalog.errors import BadInput
 from catalog.notices import say
-from lensdata.cli_options import (
+from lensdata.cli.options import (
     FOLDER,
     engine_options,
     existing,
@@ -173,7 +173,7 @@ def _show_plan(root: Path, selection: dict[str, Any], gpus: int, batch: str, as_
     import polars as pl
 
     from catalog.select import select_rows
-    from lensdata.query import show
+    from lensdata.cli.show import show
     from lensdata.shards import batch_plan, parse_sizes, source_plan
 
     sizes = parse_sizes(batch)

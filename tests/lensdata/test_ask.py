@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import catalog
 from catalog import metrics
 from catalog.errors import BadInput
-from lensdata.funnel import sweep_table, why
+from lensdata.ask import sweep_table, why
 from tests.helpers import GOOD, commit_scores
 
 SCHEMA = {

@@ -1,8 +1,7 @@
-"""The command `lensdata`: one subcommand a stage. Each imports what it needs when it runs, so that --help is quick."""
+"""The subcommands that fill the catalog: one a stage, and `run` for all of them."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any
 
 import click
 
-from catalog.console import leave, run_command
 from catalog.errors import BadInput
 from catalog.notices import say
-from lensdata import cli_ask, cli_shards
-from lensdata.cli_options import (
+from lensdata.cli.options import (
     FOLDER,
     Source,
     engine_options,
@@ -27,29 +24,7 @@ from lensdata.cli_options import (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--catalog", "root", envvar="LENS_CATALOG", default="./lens-catalog", show_default=True, type=FOLDER,
-    help="The catalog's folder (or set LENS_CATALOG).",
-)  # fmt: skip
-@click.version_option(package_name="lens-t2i", prog_name="lensdata")
-@click.pass_context
-def lensdata(context: click.Context, root: Path) -> None:
-    """From images to training shards: fill a catalog, score, deduplicate, select, build.
-
-    \b
-    lensdata ingest ~/Pictures && lensdata run --out shards
-    """
-    context.obj = root
-
-
-def main() -> None:
-    """Entry point of the command."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin would starve the worker processes
-    leave(run_command(lensdata, "lensdata"))
-
-
-@lensdata.command()
+@click.command()
 @click.argument("sources", nargs=-1, required=True, type=Source())
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source, kept with each image."
@@ -94,7 +69,7 @@ def ingest(
     tell(as_json, asdict(done), f"{done} in {opened.root}")
 
 
-@lensdata.command("render-text")
+@click.command("render-text")
 @click.option(
     "-n", "count", default=1000, show_default=True, type=click.IntRange(1), help="How many pictures."
 )
@@ -136,7 +111,7 @@ def render_text(
     tell(as_json, value, f"{summary.made} pictures rendered to {folder}, {added} added to the catalog")
 
 
-@lensdata.command()
+@click.command()
 @click.option("--only", multiple=True, help="Only these: a metric's name or `embedding` (repeatable).")
 @models_option
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose score failed.")
@@ -160,7 +135,7 @@ def score(
     tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
 
 
-@lensdata.command()
+@click.command()
 @click.option(
     "--threshold", default=0.985, show_default=True, help="Cosine above which two images are duplicates."
 )
@@ -189,7 +164,7 @@ def dedup(root: Path, threshold: float, models: str, workers: int | None, on: An
     )
 
 
-@lensdata.command()
+@click.command()
 @click.option(
     "--style", type=click.Choice(["alt", "brief", "dense"]),
     help="Only this of the source's texts.  [default: alt, and brief and dense where there are any]",
@@ -198,9 +173,13 @@ def dedup(root: Path, threshold: float, models: str, workers: int | None, on: An
     "--from-names", is_flag=True, help="Where there is no alt text, use the words of the file's name."
 )
 @click.option("--retry-failed", is_flag=True, help="Also try images again whose caption failed.")
+@workers_option
+@engine_options()
 @json_option
 @click.pass_obj
-def caption(root: Path, style: str | None, from_names: bool, retry_failed: bool, as_json: bool) -> None:
+def caption(
+    root: Path, style: str | None, from_names: bool, retry_failed: bool, workers: int | None, on: Any, as_json: bool
+) -> None:  # fmt: skip
     """Caption every readable image with what its source tells of it.
 
     Brief and dense captions are copied where the source gives them. With --style, the images without are recorded.
@@ -212,21 +191,23 @@ def caption(root: Path, style: str | None, from_names: bool, retry_failed: bool,
     from lensdata.caption import caption as stage
 
     if style is None:
-        copied = copy_all(existing(root), from_names, retry_failed)
+        copied = copy_all(existing(root), from_names, retry_failed, workers, on)
         value = {"style": "alt", "captioned": copied.alt, "failed": copied.without}
         tell(as_json, value | {"brief": copied.brief, "dense": copied.dense}, str(copied))
         return
     if from_names and style != "alt":
         raise BadInput(f"--from-names stands in for the alt text; it does not go with --style {style}")
-    done, failed = stage(existing(root), FromSource(style, from_names), retry_failed)
+    done, failed = stage(existing(root), FromSource(style, from_names), retry_failed, workers=workers, on=on)
     value = {"style": style, "captioned": done, "failed": failed}
     tell(as_json, value, f"{done} captions ({style}); {failed} images without")
 
 
-@lensdata.command()
+@click.command()
+@workers_option
+@engine_options()
 @json_option
 @click.pass_obj
-def bucket(root: Path, as_json: bool) -> None:
+def bucket(root: Path, workers: int | None, on: Any, as_json: bool) -> None:
     """Assign every image to one of the 27 training resolutions.
 
     \b
@@ -234,11 +215,11 @@ def bucket(root: Path, as_json: bool) -> None:
     """
     from lensdata.bucket import bucket as stage
 
-    done = stage(existing(root))
+    done = stage(existing(root), workers, on)
     tell(as_json, {"assigned": done}, f"{done} images assigned to buckets")
 
 
-@lensdata.command()
+@click.command()
 @click.argument("sources", nargs=-1, type=Source())
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source of what is ingested."
@@ -259,26 +240,9 @@ def run(
     \b
     Example: lensdata run ~/Pictures --out shards --report report.html
     """
-    from lensdata.pipeline import run_all
+    from lensdata.run import run_all
 
     run_all(root, list(sources), source, out, report_file, selection, workers, on, models)
 
 
-@lensdata.command()
-@click.pass_obj
-def migrate(root: Path) -> None:
-    """Bring a catalog that an older Lens wrote to this version's schema.
-
-    \b
-    Example: lensdata --catalog old-catalog migrate
-    """
-    import catalog
-    from catalog.store.database import DATABASE
-
-    if not (root / DATABASE).is_file():
-        raise BadInput(f"there is no catalog at {root}")
-    click.echo(f"{catalog.open(root).root} is up to date")
-
-
-for command in (*cli_ask.COMMANDS, *cli_shards.COMMANDS):
-    lensdata.add_command(command)
+COMMANDS = (ingest, render_text, score, dedup, caption, bucket, run)

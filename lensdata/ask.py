@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import click
 import polars as pl
 
 from catalog import metrics
 from catalog.errors import BadInput
 from catalog.select import Selection
-from lensdata.query import show
 
 SWEEP_LIMIT = 1_000
 
@@ -101,26 +99,6 @@ def _judged(selection: Selection, image_id: int, parameters: dict[str, Any]) -> 
     return selection.catalog.named("select/judged_image", **parameters, **among)
 
 
-def print_why(found: dict[str, Any]) -> None:
-    """Print what `why` found."""
-    click.echo(
-        f"image {found['image_id']}: {found['uri']} ({found['width']}x{found['height']}, {found['source']})"
-    )
-    show(
-        pl.DataFrame(
-            [{k: "" if v is None else _short(v) for k, v in rule.items()} for rule in found["rules"]]
-        ),
-        "table",
-    )
-    drops = [rule["rule"] for rule in found["rules"] if rule["verdict"] != "kept"]
-    click.echo("selected" if found["selected"] else f"not selected: {', '.join(drops)}")
-
-
-def print_table(rows: pl.DataFrame) -> None:
-    """Print a funnel or a sweep."""
-    show(rows, "table")
-
-
 def _limits(selection: Selection, names: tuple[str, ...]) -> str | None:
     set_ones = [(name, selection.thresholds[name]) for name in names]
     signs = [
@@ -129,8 +107,3 @@ def _limits(selection: Selection, names: tuple[str, ...]) -> str | None:
         if value is not None
     ]
     return " and ".join(signs) if signs else ("off" if names else None)
-
-
-def _short(value: Any) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 48 else f"{text[:47]}…"
