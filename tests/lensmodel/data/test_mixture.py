@@ -9,6 +9,7 @@ import pytest
 
 from catalog import manifest as manifests
 from catalog.errors import BadInput
+from catalog.manifest import files
 from lensmodel import presets
 from lensmodel.trainer import Trainer
 
@@ -23,7 +24,7 @@ def weighed(make_manifest, folder, mixture, sources=True):
     )
     samples = made.samples.with_columns(source=kind) if sources else made.samples.drop("source")
     fingerprint = manifests.fingerprint_of(samples, mixture if sources else {})
-    info = {**made.info, "format": manifests.MIXED, "mixture": mixture, "fingerprint": fingerprint}
+    info = {**made.info, "format": files.MIXED, "mixture": mixture, "fingerprint": fingerprint}
     manifests.write(made.root, info, samples)
     return manifests.load(made.root)
 
