@@ -111,7 +111,7 @@ class Walk(Source):
             yield from self.tables.list(survey, root, retry)
 
     def _because(self, reason: str) -> str:
-        return f"{self.shown} holds no image, so that its tables are read: {reason}"
+        return f"{self.shown} holds no image, so that its tables or lists are read: {reason}"
 
     def _walk(self, survey: Survey) -> Iterator[Item]:
         """Fills `_others` until an image is found, with which all others are passed over."""

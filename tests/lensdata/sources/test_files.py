@@ -125,7 +125,7 @@ def test_one_set_of_columns_is_checked_on_each(tmp_path: Path) -> None:
     for folder, message in (
         (
             odd,
-            "holds no image, so that its tables are read: .*part-1.parquet has no column 'image'; it has img",
+            "holds no image, so that its tables or lists are read: .*part-1.parquet has no column 'image'; it has img",
         ),
         (urls, "part-1.parquet has no column `url`; it has link"),
         (mixed, "part-1.parquet has no column 'image'"),
