@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from catalog import manifest as manifests
+from catalog import metrics
 from catalog.buckets import BY_NAME
+from catalog.manifest.files import FORMAT
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
 SIZES = (("512x512", 24), ("608x448", 14), ("768x768", 7), ("384x672", 2))
@@ -50,13 +52,13 @@ def make_manifest():
                         "length": len(data), "sha256": hashlib.sha256(data).hexdigest(), "format": "png",
                         "width": width, "height": height, "source": "test", "caption": caption,
                         "caption_style": "dense", "brief": f"square {n}" if n % 2 else None,
-                        **dict.fromkeys(manifests.SCORES, 0.5),
+                        **dict.fromkeys(metrics.names(), 0.5),
                     }
                 )  # fmt: skip
         samples = pl.DataFrame(rows, schema_overrides={"shard": pl.String, "brief": pl.String})
         text = json.dumps([(r["image_id"], r["sha256"], r["caption"]) for r in rows])
         info = {
-            "format": manifests.FORMAT, "name": name, "virtual": True, "samples": len(rows), "shards": [],
+            "format": FORMAT, "name": name, "virtual": True, "samples": len(rows), "shards": [],
             "buckets": manifests.bucket_counts(samples),
             "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
         }  # fmt: skip
