@@ -7,6 +7,7 @@ import math
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,9 @@ from catalog import extras
 from catalog.console import emit_json
 from catalog.errors import BadInput
 from catalog.store.parts import write_bytes
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @click.group()
@@ -73,13 +77,24 @@ def evaluate() -> None:
 @click.option(
     "--sheet",
     type=click.Path(path_type=Path),
-    help="PNG for the last one's first eight pictures of each task.",
+    help="PNG that shows the last one's score, and pictures of each task with their prompts and marks.",
 )
+@click.option(
+    "--columns",
+    type=click.IntRange(1, 32),
+    default=8,
+    show_default=True,
+    help="Pictures in a row of --sheet.",
+)
+@click.option(
+    "--prompt", "prompts", multiple=True,
+    help="Draw this, too, below the tasks of --sheet; nothing marks it (repeatable).",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print each result as a line of JSON on stdout.")
 def shapes(
     checkpoints: tuple[Path, ...], forms: tuple[str, ...], world: str, width: int | None, height: int | None,
     n: int, seed: int, steps: int, guidance: float, raw: bool, encoder: str | None, vae: str | None,
-    base: Path | None, features: Path | None, sheet: Path | None, as_json: bool,
+    base: Path | None, features: Path | None, sheet: Path | None, columns: int, prompts: tuple[str, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """The world of shapes: draw 6 x N prompts and let the verifier mark the pictures (docs/shapes.md).
 
@@ -89,20 +104,26 @@ def shapes(
     \b
     Example:
       lensmodel evaluate shapes --checkpoint run --form dense --form brief
+      lensmodel evaluate shapes --checkpoint run --sheet run.png --prompt "a red heart" --prompt "a green tree"
     """
     extras.require("train", "lensmodel evaluate")
     if not math.isfinite(guidance):
         raise BadInput(f"--guidance {guidance} is no finite number")
     if sheet:
         _check_sheet(sheet)
-    from lensmodel import checkpoint, draw
+    elif prompts:
+        raise BadInput(
+            "--prompt is drawn on the sheet; give --sheet FILE.png, too, or use `lensmodel sample`"
+        )
+    from lensmodel import checkpoint
     from lensmodel.generate import Generator
     from lensmodel.shapes.exam import Exam, take
     from lensmodel.shapes.prompts import TASKS
+    from lensmodel.shapes.sheet import of_exam
 
     exam = Exam("dense", world, width, height, n, seed, guidance, steps)
-    weights, columns = "model" if raw else "ema", [*TASKS, "overall", "strict", "rubrics"]
-    heading = "" if as_json else "  ".join(["checkpoint         form ", *columns])
+    weights, names = "model" if raw else "ema", [*TASKS, "overall", "strict", "rubrics"]
+    heading = "" if as_json else "  ".join(["checkpoint         form ", *names])
     for path in [checkpoint.find(path) for path in checkpoints]:  # all must be there before any is examined
         generator = Generator(path, weights, encoder, base=base, vae=vae, features=features)
         size = dict(zip(("width", "height"), generator.size(width, height), strict=True))
@@ -118,16 +139,27 @@ def shapes(
                 click.echo(heading)
                 heading = ""
             shares = [*marks.tasks.values(), marks.overall, marks.strict, marks.rubrics]
-            cells = [f"{share:{len(name)}.3f}" for name, share in zip(columns, shares, strict=True)]
+            cells = [f"{share:{len(name)}.3f}" for name, share in zip(names, shares, strict=True)]
             click.echo("  ".join([f"{generator.folder.name:18} {form:5}", *cells]))
     if sheet:
-        chosen = [pictures[task * n + i] for task in range(len(TASKS)) for i in range(min(n, 8))]
-        data = io.BytesIO()
-        draw.contact_sheet(chosen, min(n, 8)).save(data, "PNG")
-        try:
-            write_bytes(sheet, data.getvalue())
-        except OSError as error:
-            raise BadInput(f"--sheet {sheet} cannot be written ({error.strerror})") from None
+        drawn, about = of_exam(generator, replace(exam, form=forms[-1]), marks, pictures, prompts, columns)
+        _write_png(sheet, drawn, about)
+        if not as_json:
+            click.echo(f"{marks.overall:.0%} of {len(pictures)} prompts drawn as asked: {sheet}")
+
+
+def _write_png(path: Path, image: Image.Image, about: dict[str, str]) -> None:
+    """Write `image` with `about` inside. Raises BadInput if it cannot be written."""
+    from PIL.PngImagePlugin import PngInfo
+
+    inside, data = PngInfo(), io.BytesIO()
+    for key, value in about.items():
+        inside.add_itxt(key, value)
+    image.save(data, "PNG", pnginfo=inside, optimize=True)
+    try:
+        write_bytes(path, data.getvalue())
+    except OSError as error:
+        raise BadInput(f"--sheet {path} cannot be written ({error.strerror})") from None
 
 
 def _check_sheet(sheet: Path) -> None:

@@ -59,12 +59,17 @@ def take(generator: Generator, exam: Exam) -> tuple[Marks, list[np.ndarray]]:
     """The marks of a checkpoint and its pictures, `exam.n` a task, in the order of the tasks."""
     from lensmodel.generate import Options
 
-    size = generator.size(exam.width, exam.height)
-    asked = ask(exam.n, exam.seed, exam.world, generator.latents.pixel_size(*size))
+    asked = questions(generator, exam)
     told = texts(asked, exam.form)
-    options = Options(*size, steps=exam.steps, guidance=exam.guidance, seed=exam.seed)
+    options = Options(exam.width, exam.height, steps=exam.steps, guidance=exam.guidance, seed=exam.seed)
     pictures = generator.draw([text for text, _ in told], options)
     return mark(pictures, asked, [spec for _, spec in told]), pictures
+
+
+def questions(generator: Generator, exam: Exam) -> list[Prompt]:
+    """The prompts of an exam of this checkpoint, `exam.n` a task, in the order of the tasks."""
+    size = generator.latents.pixel_size(*generator.size(exam.width, exam.height))
+    return ask(exam.n, exam.seed, exam.world, size)
 
 
 def texts(asked: Sequence[Prompt], form: str) -> list[tuple[str, Spec]]:

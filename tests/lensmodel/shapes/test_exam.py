@@ -18,6 +18,7 @@ from lensmodel.shapes.exam import FORMS, Exam, mark, take, texts
 from lensmodel.shapes.prompts import TASKS, ask, prompts, rewritten
 from lensmodel.shapes.render import render
 from lensmodel.shapes.verify import strict
+from lensmodel.sheet import CELL
 from lensmodel.trainer import Trainer
 
 
@@ -112,10 +113,22 @@ def test_the_command(run, capsys, tmp_path) -> None:
     ]
     assert all((row["width"], row["height"], row["n"]) == (768, 512, 1) for row in rows)
     assert 0 < rows[0]["cpu_seconds"] < rows[2]["cpu_seconds"]
-    assert Image.open(tmp_path / "sheet.png").width < Image.open(tmp_path / "sheet.png").height
+    bare = Image.open(tmp_path / "sheet.png")
+    assert bare.width < bare.height and bare.text["size"] == "768x512"
+    assert bare.text["overall"] == f"{rows[-1]['overall']:.4f}"
 
     code, out, _ = call("--checkpoint", run, "-n", 1, "--steps", 2)
     assert code == 0 and len(out.splitlines()) == 2 and "rubrics" in out
+    code, out, _ = call(
+        "--checkpoint", run, "-n", 2, "--steps", 2, "--columns", 2, "--sheet", tmp_path / "more.png",
+        "--prompt", "a red heart", "--prompt", "a tree", "--prompt", "a red heart", "--prompt", "café",
+    )  # fmt: skip
+    assert code == 0 and out.splitlines()[-1].endswith(
+        f"of 12 prompts drawn as asked: {tmp_path / 'more.png'}"
+    )
+    more = Image.open(tmp_path / "more.png")
+    assert more.text["prompts"].split("\n") == ["a red heart", "a tree", "café"]
+    assert more.height - bare.height > 2 * CELL  # two rows for three prompts
     code, _, said = call("--checkpoint", "nowhere")
     assert code == 2 and "does not exist" in said
 
@@ -125,6 +138,7 @@ def test_the_command(run, capsys, tmp_path) -> None:
     [
         (("--checkpoint", "nowhere"), "nowhere does not exist"),
         (("--guidance", "nan"), "--guidance nan is no finite number"),
+        (("--prompt", "a tree"), "give --sheet FILE.png, too"),
         (("--sheet", "sheet.gif"), "does not name a PNG file"),
         (("--sheet", "/proc/none/sheet.png"), "cannot be written (No such file or directory)"),
     ],
