@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from lensdata.bucket import bucket
 from lensdata.caption import FromSource, caption
 from lensdata.dedup import dedup
 from lensdata.engine import connect
-from lensdata.ingest import ingest
+from lensdata.ingest import STAGE, ingest
 from lensdata.score import score
 from lensdata.shards import build
 from tests.conftest import ROOT
@@ -78,7 +79,7 @@ def all_stages(folder: Path, images: Path, on: engine.On) -> Path:
 def test_tables_and_tars_equal_the_local_engines(
     own: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lensdata.ingest.PART_IMAGES", 16)
+    monkeypatch.setattr("lensdata.ingest.STAGE", replace(STAGE, part_items=16))
     monkeypatch.setattr("lensdata.score.PART_IMAGES", 16)
     images = fill(tmp_path / "images", 40, sizes=((200, 200), (180, 240)))
     shutil.copy(images / "picture-0000.png", images / "copy.png")
