@@ -76,11 +76,21 @@ def test_each_drop_says_why(scored: catalog.Catalog) -> None:
     assert 0.985 < similarity["embedding"] < 1
 
 
+RANK = (
+    "UPDATE measured SET {aesthetic} = 9 WHERE image_id = (SELECT max(image_id) FROM images)"  # another order
+)
 CHANGES = [
-    "UPDATE scores SET aesthetic = 9 WHERE image_id = (SELECT max(image_id) FROM images)",  # another order of rank
+    RANK,
     "UPDATE images SET status = 'corrupt' WHERE image_id = 1",
     "DELETE FROM clusters WHERE image_id = 2",  # as an ingest does that finds other bytes
 ]
+
+
+def change_by(opened: catalog.Catalog, statement: str) -> None:
+    """Run a statement behind the catalog's back; `{aesthetic}` is the column of the scorer in use."""
+    scorer = opened.sql("SELECT scorer_id FROM scorers WHERE metric = 'aesthetic' AND in_use").item()
+    with opened._writing() as connection:
+        connection.execute(statement.replace("{aesthetic}", f"value_{scorer}"))
 
 
 def test_what_decides_it_is_what_starts_it_again(scored: catalog.Catalog) -> None:
@@ -89,8 +99,7 @@ def test_what_decides_it_is_what_starts_it_again(scored: catalog.Catalog) -> Non
     assert dedup(scored, threshold=0.9, workers=1) is not None
     assert dedup(scored, threshold=0.9, workers=1) is None
     for change in CHANGES:
-        with scored._writing() as connection:
-            connection.execute(change)
+        change_by(scored, change)
         assert dedup(scored, threshold=0.9, workers=1) is not None, change
         assert dedup(scored, threshold=0.9, workers=1) is None, change
 
@@ -224,7 +233,7 @@ STEPS = [
     "UPDATE images SET status = 'ok' WHERE image_id = 1",
     "UPDATE images SET width = 2 * width WHERE image_id = (SELECT max(image_id) FROM images)",
     "UPDATE embeddings SET row = -1 WHERE image_id = 3",
-    "UPDATE scores SET phash = ~phash WHERE image_id = 5",
+    "UPDATE measured SET phash = ~phash WHERE image_id = 5",
     "DELETE FROM clusters WHERE image_id = 4",
 ]
 
@@ -233,8 +242,7 @@ def test_going_on_is_as_good_as_starting_anew(scored: catalog.Catalog, tmp_path:
     monkeypatch.setattr(compare, "MOST_ADDED", 10)
     assert dedup(scored, workers=1) is not None
     for n, step in enumerate(STEPS):
-        with scored._writing() as connection:
-            connection.execute(step)
+        change_by(scored, step)
         assert dedup(scored, workers=1) is not None, step
         shutil.copytree(scored.root, tmp_path / f"copy-{n}")
         assert table(scored).equals(anew(catalog.open(tmp_path / f"copy-{n}"))), step
@@ -276,9 +284,7 @@ def test_a_killed_job_leaves_nothing_wrong(scored: catalog.Catalog, tmp_path: Pa
     before = table(scored)
     with scored._writing() as connection:
         connection.execute("UPDATE images SET status = 'corrupt' WHERE image_id = 1")
-        connection.execute(
-            "UPDATE scores SET aesthetic = 9 WHERE image_id = (SELECT max(image_id) FROM images)"
-        )
+    change_by(scored, RANK)
     shutil.copytree(scored.root, tmp_path / "undisturbed")
     undisturbed = catalog.open(tmp_path / "undisturbed")
     dedup(undisturbed, workers=1)
