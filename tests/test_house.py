@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import catalog
 from catalog.taxonomy import load as load_taxonomy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,6 +143,53 @@ def test_help_does_not_import_the_heavy_libraries() -> None:
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+HEAVY = {
+    "pyarrow",
+    "numpy",
+    "torch",
+    "cv2",
+    "PIL",
+    "jinja2",
+    "tqdm",
+    "fsspec",
+    "webdataset",
+    "multiprocessing",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "also"),
+    [
+        (["--help"], {"polars", "duckdb"}),
+        (["build-shards", "--help"], {"polars", "duckdb"}),
+        (["query"], {"catalog.select"}),
+        (["query", "SELECT 1"], {"catalog.select"}),
+        (["query", "sources"], {"catalog.select"}),
+        (["build-shards", "--out", "shards"], {"cv2"}),
+    ],
+    ids=" ".join,
+)
+def test_commands_load_no_more_than_they_need(
+    filled: catalog.Catalog, line: list[str], also: set[str]
+) -> None:
+    """What takes a tenth of a second to import is left alone by whoever does not need it."""
+    heavy = (HEAVY - {"jinja2"} if "--out" in line else HEAVY) | also
+    code = (
+        "import sys\n"
+        "from catalog.console import run_command\n"
+        "from lensdata.cli import lensdata\n"
+        f"code = run_command(lensdata, 'lensdata', sys.argv[1:])\n"
+        f"loaded = {heavy!r} & set(sys.modules)\n"
+        "sys.exit(f'imported {loaded}' if loaded else code)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LENS_CATALOG": str(filled.root)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *line],
+        capture_output=True, text=True, cwd=filled.root.parent, env=environment, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

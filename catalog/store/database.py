@@ -38,7 +38,8 @@ class Statement:
     @property
     def used(self) -> dict[str, Any]:
         """The parameters that the text mentions; DuckDB refuses others."""
-        return {key: value for key, value in self.params.items() if re.search(rf"\${key}\b", self.text)}
+        mentioned = set(re.findall(r"\$(\w+)", self.text))
+        return {key: value for key, value in self.params.items() if key in mentioned}
 
 
 class Database:
@@ -62,10 +63,9 @@ class Database:
             _require_empty(self.root)
             for folder in FOLDERS:
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
-        if not read_only:
-            self._bring_up_to_date()
-        elif at_once:
-            with self._connected():
+        exists = (self.root / DATABASE).is_file()
+        if at_once or not exists:
+            with self._connected() if exists else self._writing():
                 pass
 
     # ---- reading
@@ -202,12 +202,17 @@ class Database:
             try:
                 if self._current is None:
                     self._current = self._is_current(connection)
-                # Where views are of another version and may only be read, the present ones live with the connection.
-                if self.read_only and not self._current:
-                    schema.create_views(connection, temporary=True)
-                yield connection
+                if self._current or self.read_only:
+                    if not self._current:  # the present views live with a connection that may not write
+                        schema.create_views(connection, temporary=True)
+                    yield connection
+                    return
             finally:
                 connection.close()
+        with self._writing():  # which migrates
+            pass
+        with self._connected() as connection:
+            yield connection
 
     @contextmanager
     def _writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -215,6 +220,11 @@ class Database:
         with commit_lock(self.root, exclusive=True):
             connection = connect(self.root / DATABASE, read_only=False)
             try:
+                if not self._current and not self._is_current(connection):
+                    connection.execute("BEGIN")
+                    schema.migrate(connection)
+                    connection.execute("COMMIT")
+                self._current = True
                 yield connection
             finally:
                 connection.close()  # checkpoints, so that plain DuckDB finds everything in the one file
@@ -232,18 +242,6 @@ class Database:
                 "migrate it with `lensdata migrate`"
             )
         return found == schema.NEWEST and schema.views_current(connection)
-
-    def _bring_up_to_date(self) -> None:
-        """Make the database, or migrate it, or make its views anew, where that is needed."""
-        if (self.root / DATABASE).is_file():
-            with self._connected():
-                pass
-        if not self._current:
-            with self._writing() as connection:
-                connection.execute("BEGIN")
-                schema.migrate(connection)
-                connection.execute("COMMIT")
-            self._current = True
 
 
 def _absolute(path: str | Path) -> Path:

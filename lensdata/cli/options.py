@@ -184,8 +184,8 @@ def existing(root: Path) -> Any:
     """The catalog for writing; unlike `ingest`, the other stages never make a new one."""
     import catalog
 
-    catalog.open(root, read_only=True, at_once=False)  # raises if there is none
-    return catalog.open(root)
+    reader(root)  # raises if there is none
+    return catalog.open(root, at_once=False)
 
 
 def tell(as_json: bool, value: dict[str, Any], text: str) -> None:

@@ -1,17 +1,26 @@
 #!/usr/bin/env python3
 """Shards: `lensdata build-shards` against webdataset's ShardWriter and `cat` over the same images, in one run.
 
-Run it by hand: python scripts/bench/build_shards.py [--images 10000] [--kilobytes 200] [--workers 1,2]
-All read the same files and write to the same disk; each is timed with a warm page cache, in turn, three times, its
-processes' start and the flush to the disk included. The limits say what the machine allows: one core's sha256 (every
-byte of a shard is hashed once; the checksum of a tar cannot be split among cores), and reading and writing alone.
+Run it by hand: python scripts/bench/build_shards.py [--cases 2000x264,20000x200] [--workers 2] [--rounds 5]
+A case is COUNTxKILOBYTES: 2,000 JPEGs of 540 MB, where the start of the process weighs as much as the bytes, and
+20,000 of 4 GB. All read the same files from a warm page cache and write to the same disk, in turn, every round.
+
+Two comparisons:
+- the command: from the start of the process to its end, a manifest of the selection included, against a loop over
+  ShardWriter in this process, whose imports (webdataset brings torch) and list of samples cost it nothing;
+- the call `lensdata.shards.build` against the same loop: what the bytes alone take.
+`lensdata` returns when every shard is on the disk. ShardWriter does not wait for the disk, so it is timed twice: as it
+is, and with an fsync of every shard and of the folder within the time. `cat`, too, is synced. The limits are one core's
+sha256 over all bytes (every byte of a shard is hashed once, and one tar's checksum cannot be split among cores) and
+reading, hashing and writing in one thread.
+Ratios are taken round by round; the median is printed, and the least and the largest.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -22,112 +31,86 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np
-import polars as pl
+import webdataset
+from _images import make_images, prepare
 
 import catalog
 from catalog import manifest
-from catalog.store import parts
 from lensdata.shards import build
 
-# What only prepares the images is imported where it is used: the spawned workers import this file, too.
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_images(folder: Path, count: int, kilobytes: int) -> None:
-    """JPEGs of 512x512 that differ in a trailing comment, which no reader minds."""
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    side = 512
-    small = Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).resize(
-        (side, side), Image.Resampling.BICUBIC
-    )
-    folder.mkdir()
-    path = folder / "base.jpg"
-    small.save(path, quality=90)
-    base = path.read_bytes()
-    path.unlink()
-    for n in range(count):
-        (folder / f"{n:06d}.jpg").write_bytes(base + rng.bytes(max(kilobytes * 1024 - len(base), 16)))
-        (folder / f"{n:06d}.txt").write_text(f"picture number {n}, " + "with some words of description " * 12)
-
-
-def prepare(root: Path, images: Path) -> manifest.Manifest:
-    """A catalog in which every image passes."""
-    from lensdata import score
-    from lensdata.bucket import bucket
-    from lensdata.caption import FromSource, caption
-    from lensdata.ingest import ingest
-
-    opened = catalog.open(root)
-    ingest(opened, [images])
-    ids = opened.sql("SELECT image_id FROM images")["image_id"]
-    good = {
-        "nsfw": 0.1,
-        "aesthetic": 5.0,
-        "watermark": 0.1,
-        "clarity": 500.0,
-        "entropy": 6.0,
-        "luminance": 0.5,
-    }
-    frame = pl.DataFrame({"image_id": ids, "status": "ok"})
-    for name, value in good.items():
-        frame = frame.with_columns(
-            pl.lit(value).alias(name),
-            pl.lit("scored").alias(f"{name}_state"),
-            pl.lit(1).alias(f"{name}_scorer"),
-        )
-    for name, dtype in score.part_schema().items():
-        found = pl.col(name) if name in frame.columns else pl.lit(None)
-        frame = frame.with_columns(found.cast(dtype).alias(name))
-    part = parts.write(opened.root, "score", "score-bench", frame)
-    opened.commit_part("score", part, score.PART_STATEMENTS, part_id=part.stem)
-    caption(opened, FromSource())
-    bucket(opened)
-    return opened.select(dedup=False).manifest("bench")
+def command(root: Path, out: Path, workers: int, *more: str) -> None:
+    """The whole command, its selection and manifest included."""
+    line = [
+        sys.executable,
+        "-m",
+        "lensdata",
+        "--catalog",
+        str(root),
+        "build-shards",
+        "--no-dedup",
+        "--out",
+        str(out),
+    ]
+    subprocess.run(
+        [*line, "--workers", str(workers), *more],
+        check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
 
 
-def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of wall time, the writes flushed to the disk included, and of CPU time, that of children included."""
-    os.sync()
-    start, before = time.monotonic(), os.times()
-    work()
-    os.sync()
-    after = os.times()
-    return time.monotonic() - start, sum(after[:4]) - sum(before[:4])
-
-
-def cat(paths: list[str], target: Path) -> None:
-    """What `cat FILES > target` does, through xargs, which splits a command line that grows too long."""
-    with target.open("wb") as file:
-        subprocess.run(["xargs", "cat"], input="\n".join(paths).encode(), stdout=file, check=True)
-
-
-def shard_writer(rows: list[dict], target: Path) -> None:
+def shard_writer(rows: list[dict], out: Path, synced: bool) -> None:
     """The same samples through webdataset.ShardWriter."""
-    import webdataset
-
-    target.mkdir()
-    with webdataset.ShardWriter(str(target / "%06d.tar"), maxcount=1000, maxsize=2**28, verbose=0) as out:
+    out.mkdir()
+    with webdataset.ShardWriter(str(out / "%06d.tar"), maxcount=1000, maxsize=2**28, verbose=0) as writer:
         for row in rows:
             meta = json.dumps(manifest.sample_meta(row))
             image = Path(row["uri"]).read_bytes()
             key = f"{row['image_id']:012d}"
-            out.write({"__key__": key, "jpg": image, "txt": row["caption"], "json": meta.encode()})
+            writer.write({"__key__": key, "jpg": image, "txt": row["caption"], "json": meta.encode()})
+    if synced:
+        for path in (*out.iterdir(), out):
+            sync(path)
 
 
-def copy(paths: list[str], target: Path, hashing: bool) -> None:
-    """The least of a build in one thread: read, write, and with `hashing` one sha256 over all."""
+def cat(paths: list[str], out: Path) -> None:
+    """What `cat FILES > out; sync out` does, through xargs, which splits a command line that grows too long."""
+    with out.open("wb") as file:
+        subprocess.run(["xargs", "cat"], input="\n".join(paths).encode(), stdout=file, check=True)
+    sync(out)
+
+
+def one_thread(paths: list[str], out: Path) -> None:
+    """The least of a build in one thread: read, hash, write."""
     digest = hashlib.sha256()
-    with target.open("wb") as file:
+    with out.open("wb") as file:
         for path in paths:
             data = Path(path).read_bytes()
             file.write(data)
-            if hashing:
-                digest.update(data)
+            digest.update(data)
+    sync(out)
+
+
+def sync(path: Path) -> None:
+    """Wait for the disk to have a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time and of CPU time, that of children included; the disk is idle at the start."""
+    os.sync()
+    gc.collect()
+    start, before = time.monotonic(), os.times()
+    work()
+    wall, after = time.monotonic() - start, os.times()
+    return wall, sum(after[:4]) - sum(before[:4])
 
 
 def sha256_rate(megabytes: int = 512) -> float:
@@ -139,55 +122,71 @@ def sha256_rate(megabytes: int = 512) -> float:
     return megabytes * 2**20 / 1e6 / (time.process_time() - start)
 
 
+def measure(folder: Path, count: int, kilobytes: int, workers: int, rounds: int) -> None:
+    """Time one case and print MB a second and the ratios."""
+    images, root, out = folder / "images", folder / "catalog", folder / "out"
+    make_images(images, count, kilobytes)
+    prepare(root, images, None)
+    fresh = folder / "fresh"  # a catalog that has no manifest yet, as the command finds it
+    shutil.copytree(root, fresh)
+    opened = catalog.open(root)
+    chosen = opened.select(dedup=False).manifest("bench")
+    rows = list(chosen.samples.iter_rows(named=True))
+    paths = [row["uri"] for row in rows]
+    size = sum(row["length"] for row in rows) / 1e6
+
+    def whole_command(*more: str) -> None:
+        command(copy, out, workers, *more)
+
+    contenders: dict[str, Callable[[], object]] = {
+        "lens, command": whole_command,
+        "lens, command, --verify-bytes": partial(whole_command, "--verify-bytes"),
+        "lens, call": partial(build, opened, chosen, out, workers=workers),
+        "lens, call, 1 worker": partial(build, opened, chosen, out, workers=1),
+        "ShardWriter": partial(shard_writer, rows, out, False),
+        "ShardWriter, fsynced": partial(shard_writer, rows, out, True),
+        "cat, fsynced": partial(cat, paths, out),
+        "limit: one thread, fsynced": partial(one_thread, paths, out),
+    }
+    times: dict[str, list[tuple[float, float]]] = {label: [] for label in contenders}
+    copy = folder / "copy"
+    for counted in range(-1, rounds):  # one round beforehand warms caches
+        for label, work in contenders.items():
+            shutil.copytree(fresh, copy)
+            seconds = timed(work)
+            if counted >= 0:
+                times[label].append(seconds)
+            shutil.rmtree(copy)
+            shutil.rmtree(out) if out.is_dir() else out.unlink()
+    print(f"\n{count} images, {size:.0f} MB, {workers} workers, {os.cpu_count()} cores, {rounds} rounds")
+    print(f"{'median of':30} {'seconds':>8} {'CPU s':>8} {'MB/s':>8}")
+    for label, values in times.items():
+        wall, cpu = (median(column) for column in zip(*values, strict=True))
+        print(f"{label:30} {wall:8.2f} {cpu:8.2f} {size / wall:8.0f}")
+    print(f"{'limit: sha256, one core':30} {size / sha256_rate():8.2f}")
+    for ours in ("lens, command", "lens, call"):
+        for peer in ("ShardWriter", "ShardWriter, fsynced", "cat, fsynced"):
+            pairs = zip(times[peer], times[ours], strict=True)
+            wall, cpu = zip(*((a[0] / b[0], a[1] / b[1]) for a, b in pairs), strict=True)
+            print(
+                f"{ours} = {median(wall):.2f} ({min(wall):.2f} to {max(wall):.2f}) times as fast as {peer}; "
+                f"{median(cpu):.2f} by CPU time"
+            )
+
+
 def main() -> None:
-    """Time all, print MB a second and the ratios."""
+    """Time all cases."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--images", type=int, default=10_000)
-    options.add_argument("--kilobytes", type=int, default=200)
-    options.add_argument("--workers", default="1,2", help="numbers of workers to time  [%(default)s]")
-    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--cases", default="2000x264,20000x200", help="COUNTxKILOBYTES, ...  [%(default)s]")
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=5)
     args = options.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_images(folder / "images", args.images, args.kilobytes)
-        chosen = prepare(folder / "catalog", folder / "images")
-        opened = catalog.open(folder / "catalog")
-        rows = list(chosen.samples.iter_rows(named=True))
-        paths = [row["uri"] for row in rows]
-        out = folder / "out"
-        counts = [int(number) for number in args.workers.split(",")]
-        contenders: dict[str, Callable[[], object]] = {
-            f"lens, {number} worker(s)": partial(build, opened, chosen, out, workers=number)
-            for number in counts
-        }
-        contenders["lens, 1, --verify-bytes"] = partial(
-            build, opened, chosen, out, workers=1, verify_bytes=True
-        )
-        contenders["webdataset"] = partial(shard_writer, rows, out)
-        contenders["cat"] = partial(cat, paths, out)
-        contenders["limit: read, write"] = partial(copy, paths, out, False)
-        contenders["limit: read, hash, write"] = partial(copy, paths, out, True)
-        importlib.import_module("webdataset")  # its import is not what is timed
-        times: dict[str, list[tuple[float, float]]] = {label: [] for label in contenders}
-        for _ in range(args.rounds):
-            for label, work in contenders.items():
-                times[label].append(timed(work))
-                shutil.rmtree(out) if out.is_dir() else out.unlink()
-        size = sum(row["length"] for row in rows) / 1e6
-        print(f"{len(rows)} images, {size:.0f} MB, {os.cpu_count()} cores, best of {args.rounds} rounds")
-        print(f"{'':25} {'MB/s':>8} {'MB/CPU-s':>8}")
-        wall = {label: size / min(seconds for seconds, _ in values) for label, values in times.items()}
-        cpu = {label: size / min(seconds for _, seconds in values) for label, values in times.items()}
-        for label in contenders:
-            print(f"{label:25} {wall[label]:8.0f} {cpu[label]:8.0f}")
-        print(f"{'limit: sha256, one core':25} {'':8} {sha256_rate():8.0f}")
-        for label in contenders:
-            if label.startswith("lens"):
-                for peer in ("webdataset", "cat"):
-                    ratio, of_cpu = wall[label] / wall[peer], cpu[label] / cpu[peer]
-                    print(f"{label} / {peer} = {ratio:.2f} of wall time, {of_cpu:.2f} of CPU time")
+    for case in args.cases.split(","):
+        count, kilobytes = (int(number) for number in case.split("x"))
+        with tempfile.TemporaryDirectory() as name:
+            measure(Path(name), count, kilobytes, args.workers, args.rounds)
 
 
 if __name__ == "__main__":

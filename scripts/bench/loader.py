@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 import torch
 import webdataset as wds
-from build_shards import prepare
+from _images import prepare
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,95 @@ def test_tasks_are_pulled_as_workers_get_free() -> None:
     assert len(pulled) <= 3
 
 
+def copy(task: engine.Task, watch: engine.Watch) -> str:
+    """Work that only moves bytes, in threads: `hang` does until the event in the settings is set."""
+    done = []
+    for index, item in enumerate(task.items):
+        if index in task.poison:
+            done.append(":".join(task.poison[index]))
+            continue
+        with watch.item(index):
+            if item == "hang":
+                task.settings["go on"].wait(60)
+            if item == "raise":
+                raise ValueError("a fault in the stage")
+            if item == "full":
+                raise OSError(28, "No space left on device")
+            done.append(item)
+    watch.rest()
+    if task.settings:
+        task.settings["appeared"].append(task.part_id)
+        if "rested" in task.settings:
+            task.settings["rested"].wait(60)
+    return " ".join(done)
+
+
+def in_threads(tasks: Iterable[engine.Task], workers: int = 2, **options: object) -> dict[str, str]:
+    running = engine.run(copy, tasks, workers=workers, on=engine.THREADS, **options)
+    return {task.part_id: result for task, result in running}
+
+
+def test_threads_do_every_task_once() -> None:
+    assert in_threads(engine.Task(str(n), [str(n)]) for n in range(50)) == {str(n): str(n) for n in range(50)}
+    assert in_threads([]) == {}
+
+
+def test_a_thread_that_hangs_is_left_behind_and_makes_nothing_appear() -> None:
+    settings = {"go on": threading.Event(), "appeared": []}
+    found = in_threads(
+        [engine.Task("a", ["x", "hang", "y"], settings), engine.Task("b", ["z"], settings)], item_seconds=0.3
+    )
+    assert found == {"a": "x timeout:took longer than the time limit for one image y", "b": "z"}
+    before = {thread.name for thread in threading.enumerate()}
+    settings["go on"].set()
+    deadline = time.monotonic() + 10
+    while "lens-worker" in {thread.name for thread in threading.enumerate()} and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "lens-worker" in before
+    assert sorted(settings["appeared"]) == ["a", "b"]  # once each: the one that was left behind made nothing
+
+
+@pytest.mark.parametrize(("item", "told"), [("raise", "the part a failed: ValueError"), ("full", "No space")])
+def test_a_fault_in_a_thread_ends_the_job_and_stops_the_others(item: str, told: str) -> None:
+    with pytest.raises((LensError, OSError), match=told):
+        in_threads([engine.Task("a", [item]), *(engine.Task(str(n), ["x"] * 1000) for n in range(9))])
+    assert "lens-worker" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_who_rests_leaves_the_place_to_another() -> None:
+    """One worker: the second task runs while the first waits for the disk, and not before."""
+    settings = {"appeared": [], "rested": threading.Event()}
+    running = engine.run(
+        copy, [engine.Task(name, ["x"], settings) for name in "abc"], workers=1, on=engine.THREADS
+    )
+    threading.Timer(0.5, settings["rested"].set).start()
+    next(running)
+    assert len(settings["appeared"]) >= 2
+    assert len(list(running)) == 2
+
+
+def test_ctrl_c_stops_threads(tmp_path: Path) -> None:
+    code = (
+        "import time\n"
+        "from lensdata import engine\n"
+        "def work(task, watch):\n"
+        "    print('begun', flush=True)\n"
+        "    for index in range(100_000):\n"
+        "        with watch.item(index): time.sleep(0.01)\n"
+        "try:\n"
+        "    list(engine.run(work, [engine.Task('a', []), engine.Task('b', [])], 2, on=engine.THREADS))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('stopped', flush=True)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT) as job:
+        assert job.stdout is not None
+        job.stdout.readline()
+        job.send_signal(signal.SIGINT)
+        out, _ = job.communicate(timeout=30)
+    assert out.endswith("stopped\n")
+    assert job.returncode == 0
+
+
 def test_an_unknown_engine_is_bad_input() -> None:
     with pytest.raises(BadInput, match="no engine 'slurm'; choose local or ray"):
         list(engine.run(square, [], on="slurm"))
@@ -188,7 +278,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def threads(task, watch):
+def openmp(task, watch):
     return os.environ.get("OMP_NUM_THREADS")
 
 
@@ -197,5 +287,5 @@ def test_a_worker_computes_with_one_thread_unless_told_otherwise(monkeypatch, as
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if asked:
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    ((_, found),) = engine.run(threads, [engine.Task("a", [1])], workers=1)
+    ((_, found),) = engine.run(openmp, [engine.Task("a", [1])], workers=1)
     assert found == given and os.environ.get("OMP_NUM_THREADS") == asked

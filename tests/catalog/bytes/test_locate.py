@@ -55,6 +55,28 @@ def test_ranges(uri: str) -> None:
     assert locate.read(uri, 5, 0) == b""
 
 
+def test_bytes_are_read_to_their_place(uri: str) -> None:
+    place = bytearray(20)
+    locate.read_into(uri, 300, memoryview(place)[2:19])
+    assert bytes(place) == bytes(2) + CONTENT[300:317] + bytes(1)
+    locate.read_into(uri, 5, memoryview(place)[:0])
+    whole = bytearray(len(CONTENT))
+    locate.read_into(uri, 0, memoryview(whole))
+    assert bytes(whole) == CONTENT
+    with pytest.raises(locate.Unreadable) as failure:
+        locate.read_into(uri, 1270, memoryview(place))
+    assert failure.value.status == "truncated"
+
+
+@pytest.mark.parametrize("bad", ["/nowhere/x", "relative/x", "file://relative", "/etc", "/dev/null", "a\0b"])
+def test_reading_to_a_place_fails_as_reading_does(bad: str) -> None:
+    with pytest.raises(locate.Unreadable) as one:
+        locate.read(bad, 0, 4)
+    with pytest.raises(locate.Unreadable) as other:
+        locate.read_into(bad, 0, memoryview(bytearray(4)))
+    assert (one.value.status, one.value.reason) == (other.value.status, other.value.reason)
+
+
 def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

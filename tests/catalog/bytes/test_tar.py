@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.bytes.tar import TarWriter, header
+from catalog.bytes.tar import TarWriter, end, header, member
 
 NAMES = st.text("abcXYZ0123456789._-", min_size=1, max_size=99)
 SIZES = st.one_of(st.integers(0, 8**11 - 1), st.sampled_from([0, 1, 511, 512, 513, 8**11 - 1]))
@@ -36,6 +36,8 @@ def test_tarfile_reads_what_was_added(contents: list[bytes]) -> None:
         tar.add(f"{number:012d}.jpg", content)
     assert tar.finish() == len(file.getvalue()) == tar.offset
     assert len(file.getvalue()) % tarfile.RECORDSIZE == 0
+    members = b"".join(member(f"{number:012d}.jpg", content) for number, content in enumerate(contents))
+    assert members + end(len(members)) == file.getvalue()
     file.seek(0)
     with tarfile.open(fileobj=file) as read:
         assert [read.extractfile(member).read() for member in read] == contents  # type: ignore[union-attr]

@@ -149,6 +149,91 @@ def test_sql_takes_parameters_and_gives_polars(filled: catalog.Catalog) -> None:
     assert filled.sql("PIVOT buckets ON base USING count(*)").width > 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1 AS a, 2 AS a, 3 AS b", "SELECT 1 AS a WHERE false", "SHOW TABLES", "DESCRIBE images",
+        "FROM trainable",
+        "SELECT [1, 2] AS l, {'x': 1, 'y': [TRUE]} AS s, MAP {'k': 1} AS m, 1.5::DECIMAL(10, 2) AS d, 'a'::BLOB AS b",
+        "SELECT DATE '2020-01-01' AS d, TIMESTAMPTZ '2020-01-01 10:00:00+01' AS z, TIME '10:00' AS t, NULL AS n",
+        "SELECT 7::HUGEINT AS h, 7::UTINYINT AS u, 'nan'::FLOAT AS f, 'x'::ENUM('x', 'y') AS e, '{}'::JSON AS j",
+        "SELECT i, i::VARCHAR AS s FROM range(300_000) t(i)", "SELECT 1 AS \"INTERVAL\"",
+    ],
+)  # fmt: skip
+def test_rows_come_as_duckdbs_own_way_gives_them(filled: catalog.Catalog, text: str) -> None:
+    with duckdb.connect(str(filled.root / "catalog.duckdb"), read_only=True) as connection:
+        wanted = connection.sql(text).pl()
+    found = filled.sql(text)
+    assert found.schema == wanted.schema
+    assert found.equals(wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT INTERVAL 1 DAY", "interval"), ("SELECT union_value(k := 1)", "Union"),
+        ("SELECT CASE WHEN i = 99999 THEN error('boom') ELSE 'x' END FROM range(100_000) t(i)",
+         "the query failed: Invalid Input Error: boom"),
+    ],
+)  # fmt: skip
+def test_rows_that_cannot_come_are_one_line(filled: catalog.Catalog, text: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told) as caught:
+        filled.sql(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_query_goes_to_a_file_as_it_would_come(filled: catalog.Catalog, tmp_path: Path) -> None:
+    text = "SELECT image_id, uri, $word AS word FROM images ORDER BY image_id DESC"
+    filled.export(text, tmp_path / "it's.parquet", 2048, word="x")
+    assert pl.read_parquet(tmp_path / "it's.parquet").equals(filled.sql(text, word="x"))
+    for wrong in ("DELETE FROM images", "SELECT nothing FROM images", "SELECT 1) TO 'x.csv' --"):
+        with pytest.raises(BadInput):
+            filled.export(wrong, tmp_path / "other.parquet", 2048)
+    with pytest.raises(LensError, match="no space left"):
+        filled.export("FROM images", Path("/dev/full"), 2048)
+
+
+def test_a_session_sees_one_state_over_one_connection(filled: catalog.Catalog, monkeypatch) -> None:
+    opened = []
+    real = duckdb.connect
+    monkeypatch.setattr(
+        duckdb, "connect", lambda *args, **options: opened.append(args) or real(*args, **options)
+    )
+    with filled.session():
+        assert filled.version == filled.version
+        assert filled.sql("SELECT count(*) FROM images").item() == 12
+        with pytest.raises(AssertionError, match="wait for itself"):
+            filled.commit("x", "y", 0, [])
+    assert len(opened) == 1
+    assert filled.version == filled.version
+    assert len(opened) == 3
+    assert filled.commit("x", "y", 0, [])
+
+
+def test_a_reader_may_leave_the_check_to_its_first_query(tmp_path: Path) -> None:
+    root = catalog.open(tmp_path / "c").root
+    newest = statements.versions()[-1]
+    with duckdb.connect(str(root / "catalog.duckdb")) as connection:
+        connection.execute(statements.statement("catalog/schema_version_add"), {"version": newest + 1})
+    for read_only in (True, False):
+        opened = catalog.open(root, read_only=read_only, at_once=False)
+        with pytest.raises(BadInput, match="newer Lens"):
+            opened.sql("SELECT 1 AS one")
+    with pytest.raises(BadInput, match="newer Lens"):
+        catalog.open(root, at_once=False).commit("x", "y", 0, [])
+    with pytest.raises(BadInput, match="there is no catalog"):
+        catalog.open(tmp_path / "none", read_only=True, at_once=False)
+
+
+@pytest.mark.parametrize("first", ["query", "commit"])
+def test_a_writer_may_migrate_with_its_first_work(tmp_path: Path, first: str) -> None:
+    older_catalog(tmp_path / "old", 1)
+    opened = catalog.open(tmp_path / "old", at_once=False)
+    if first == "commit":
+        assert opened.commit("x", "y", 0, [])
+    assert opened.sql("SELECT count(*) FROM trainable WHERE base = 512").item() == 1
+
+
 def test_a_slow_query_draws_no_bar_among_its_rows(tmp_path: Path) -> None:
     opened = catalog.open(tmp_path / "c")
     assert opened.sql("SELECT current_setting('enable_progress_bar')").item() is False
