@@ -31,6 +31,16 @@ _WEIGHTS = {"latin": 8, "chinese": 4, "japanese": 2, "korean": 2, "arabic": 4}
 _KINDS = {"sentence": 5, "paragraph": 4, "poster": 4, "sign": 3, "title": 2, "list": 2, "code": 1}
 _ARABIC_DIGITS = str.maketrans("0123456789.", "٠١٢٣٤٥٦٧٨٩٫")
 _SLOT = re.compile(r"\{(\w+)\}")
+_SLOT_OF = re.compile(r"\{[^}]*\}")  # of a format
+CODES = (
+    "{letters}-{digits}", "{letters} {digits}", "#{digits}", "{name}@example.org", "+{country} {digits} {number}",
+)  # fmt: skip
+DATE = "{day:02d}.{month:02d}.{year}, {hour:02d}:{minute:02d}"
+DATES = {
+    "chinese": "{year}年{month}月{day}日", "japanese": "{year}年{month}月{day}日", "korean": "{year}. {month}. {day}.",
+    "arabic": "{day}/{month}/{year}",
+}  # fmt: skip
+UNTIMED = frozenset({*NO_SPACES, "korean"})
 
 
 @dataclass(frozen=True)
@@ -64,10 +74,9 @@ def alphabet(script: str) -> frozenset[str]:
         for value in LANGUAGES[code].values():
             found.update("".join(value) if isinstance(value, list) else "")
         found.update(LANGUAGES[code]["money"].replace("{n}", ""))
+    found.update(*(_SLOT_OF.sub("", pattern) for pattern in _patterns(script)))
     if script == "latin":
-        found.update(string.ascii_letters + "#@€$&")
-    if script in NO_SPACES:
-        found.update("年月日")
+        found.update(string.ascii_letters)
     if script == "arabic":
         found.update("٠١٢٣٤٥٦٧٨٩٫")
     return frozenset(unicodedata.normalize("NFC", "".join(sorted(found)))) - set("{}|_")
@@ -142,17 +151,11 @@ def _price(rng: Random, words: dict[str, Any], script: str) -> str:
 
 
 def _when(rng: Random, script: str) -> str:
-    day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1950, 2049)
-    if script in NO_SPACES:
-        return f"{year}年{month}月{day}日"
-    if script == "korean":
-        return f"{year}. {month}. {day}."
-    clock = f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
-    return _number(
-        rng,
-        f"{day}/{month}/{year}" if script == "arabic" else f"{day:02d}.{month:02d}.{year}, {clock}",
-        script,
-    )
+    found = {"day": rng.randint(1, 28), "month": rng.randint(1, 12), "year": rng.randint(1950, 2049)}
+    if script in UNTIMED:
+        return _number(rng, DATES[script].format(**found), script)
+    clock = {"hour": rng.randint(0, 23), "minute": rng.randint(0, 59)}
+    return _number(rng, DATES.get(script, DATE).format(**found, **clock), script)
 
 
 def _code(rng: Random, script: str) -> str:
@@ -160,13 +163,16 @@ def _code(rng: Random, script: str) -> str:
         return _number(rng, str(rng.randint(100, 10**9)), script)
     letters = "".join(rng.choices(string.ascii_uppercase, k=rng.randint(2, 4)))
     digits = "".join(rng.choices(string.digits, k=rng.randint(3, 6)))
-    mail = f"{letters.lower()}{digits[:2]}@example.org"
-    return rng.choice(
-        (
-            f"{letters}-{digits}",
-            f"{letters} {digits}",
-            f"#{digits}",
-            mail,
-            f"+{digits[:2]} {digits} {digits[::-1]}",
-        )
-    )
+    given = {
+        "letters": letters,
+        "digits": digits,
+        "name": f"{letters.lower()}{digits[:2]}",
+        "country": digits[:2],
+        "number": digits[::-1],
+    }
+    return rng.choice(CODES).format(**given)
+
+
+def _patterns(script: str) -> tuple[str, ...]:
+    """What a text of this script is written by besides words; whatever stands in one is in its alphabet."""
+    return (DATES.get(script, DATE), *(CODES if script == "latin" else ()))

@@ -46,14 +46,15 @@ def timed(catalog_folder: Path, *args: object) -> float:
 def kill_until_done(catalog_folder: Path, *args: object, seed: int, kills: int, seconds: float) -> int:
     """Run a command, killing it -9 at `kills` random instants of its usual run, then let it finish.
 
-    `seconds` is how long it takes undisturbed. Returns how often the kill came before the end.
+    `seconds` is how long it took undisturbed; the earliest instants come first, since other work on the machine may
+    have gone since then. Returns how often the kill came before the end.
     """
     rng = random.Random(seed)
     hit = 0
-    for _ in range(kills):
+    for share in sorted(rng.uniform(0.1, 0.95) for _ in range(kills)):
         job = start(catalog_folder, *args)
         try:
-            job.communicate(timeout=seconds * rng.uniform(0.2, 0.95))
+            job.communicate(timeout=seconds * share)
         except subprocess.TimeoutExpired:
             os.kill(job.pid, signal.SIGKILL)
             job.communicate()

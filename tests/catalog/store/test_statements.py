@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 import catalog
+from catalog import metrics
 from catalog.store import statements
 
 ROOT = statements.ROOT
@@ -23,9 +24,10 @@ def test_named_query_runs_on_an_empty_catalog(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.sql")), ids=lambda path: path.name)
 def test_every_file_is_sql_that_duckdb_parses(path: Path) -> None:
     slots = {
-        "where": "true", "hash": "", "mode": "READ_ONLY", "name": "other", "path": "x", "metric": "nsfw", "id": 1,
+        "where": "true", "hash": "", "mode": "READ_ONLY", "name": "other", "path": "x", "id": 1,
+        "metric": metrics.METRICS[0],
         "scorers": [(1, "nsfw"), (2, "clarity")] if path.parent.name == "schema" else [1, 2],
-        "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"], "rows": 1,
+        "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"], "rows": 1, "column": "source", "of_header": False,
     }  # fmt: skip
     queries = dict.fromkeys(("values", "selected", "select"), "SELECT 1 AS value")
     assert duckdb.extract_statements(statements._filled(path.read_text(encoding="utf-8"), slots | queries))

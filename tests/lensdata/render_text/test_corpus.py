@@ -4,13 +4,14 @@ import unicodedata
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lensdata.render_text.corpus import SCRIPTS, alphabet, languages_of, write
 
 
 @given(st.integers(0, 2**32), st.sampled_from(SCRIPTS))
+@example(137201503, "latin")  # a telephone number
 def test_texts_are_deterministic_clean_and_in_the_alphabet(seed, script):
     text = write(Random(seed), script)
     assert text == write(Random(seed), script)
