@@ -42,7 +42,11 @@ def qwen3(folder):
     Qwen3Model(config).save_pretrained(folder)
 
 
-@pytest.fixture(scope="module", params=[(gpt_oss, (1, 3, 5)), (gpt_oss, (0, 2)), (qwen3, (3,))], ids=str)
+@pytest.fixture(
+    scope="module",
+    params=[(gpt_oss, (1, 3, 5)), (gpt_oss, (0, 2)), (qwen3, (3,))],
+    ids=lambda one: f"{one[0].__name__}-{one[1]}",
+)
 def encoder(request, tiny_llama, tmp_path_factory):
     """(folder, layers) of a checkpoint with the tokenizer of the tests' tiny Llama."""
     make, layers = request.param
