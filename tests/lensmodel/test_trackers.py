@@ -1,6 +1,7 @@
 """Curves of a run, and speeds against what the machine could reach."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -67,4 +68,9 @@ def test_wandb_keeps_a_run_where_nobody_is_asked(tmp_path, monkeypatch):
     curves.picture("sample", np.zeros((4, 4, 3), dtype=np.uint8), 1)
     curves.close()
     (kept,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    deadline = (
+        time.monotonic() + 60
+    )  # its own process writes it, on a busy machine after `finish` has returned
+    while b"step/loss" not in kept.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert b"step/loss" in kept.read_bytes()
