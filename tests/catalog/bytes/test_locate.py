@@ -13,7 +13,7 @@ from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.bytes import locate
+from catalog.bytes import local, locate
 from catalog.errors import BadInput
 
 CONTENT = bytes(range(256)) * 5
@@ -148,7 +148,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_open_files_stay_few_and_threads_read_their_own(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{n}.tar" for n in range(2 * locate.MAX_OPEN_FILES)]
+    paths = [tmp_path / f"{n}.tar" for n in range(2 * local.MAX_OPEN_FILES)]
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number]) * 100)
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else None
@@ -167,7 +167,7 @@ def test_open_files_stay_few_and_threads_read_their_own(tmp_path: Path) -> None:
         thread.join()
     assert not wrong
     if before is not None:
-        assert len(list(Path("/proc/self/fd").iterdir())) <= before + locate.MAX_OPEN_FILES
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + local.MAX_OPEN_FILES
 
 
 @given(offset=st.integers(0, len(CONTENT) + 50), length=st.integers(0, len(CONTENT) + 50))
