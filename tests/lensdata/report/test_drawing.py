@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lensdata.report.metrics import METRICS
 
 from lensdata.report.axes import BINS, axis, linear
 from lensdata.report.charts import funnel_bars, histogram
 from lensdata.report.html import UNSHOWABLE, escape, join, table, tag
+from lensdata.report.metrics import METRICS
 
 
 class Seen(HTMLParser):
