@@ -17,6 +17,17 @@ class BadInput(LensError):
     exit_code = 2
 
 
+class Unreadable(LensError):
+    """The bytes of one image cannot be had. `status` is what to record: `missing` or `truncated`.
+
+    `passing`: a store did not answer, also when asked again; later it may.
+    """
+
+    def __init__(self, status: str, reason: str, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.passing = status, reason, passing
+
+
 def one_line(error: BaseException) -> str:
     """The error as a single line without a traceback."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

@@ -18,7 +18,7 @@ from PIL import AvifImagePlugin
 from catalog import Catalog, metrics, pixels
 from catalog.bytes import locate
 from catalog.bytes.identity import same_bytes
-from catalog.errors import LensError
+from catalog.errors import LensError, Unreadable
 from lensdata import engine, filters, scorers
 from lensdata.models import Models, Plan
 from lensdata.models.view import SHORT_SIDE
@@ -179,7 +179,7 @@ class _Part:
         plan's where the picture's own is), or None if there is nothing for them."""
         try:
             data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
-        except locate.Unreadable as error:
+        except Unreadable as error:
             if error.passing:
                 self.rows.remove(row)
             else:

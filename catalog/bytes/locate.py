@@ -5,18 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
-import threading
 import time
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 from catalog import extras
-from catalog.errors import BadInput, LensError
-
-MAX_OPEN_FILES = 32  # tars kept open: far below any ulimit, enough for the shards one worker reads in turn
-
+from catalog.bytes import local
+from catalog.errors import BadInput, Unreadable
 
 HIDDEN = "***@"  # stands for a user and password before a URL's host
 _LOGIN = re.compile(r"(?<=://)[^:/?#@\s]*:[^/?#\s]*@")
@@ -25,36 +20,6 @@ _LOGIN = re.compile(r"(?<=://)[^:/?#@\s]*:[^/?#\s]*@")
 def without_login(text: str) -> str:
     """`text` with the user and password of every URL in it hidden: a uri is stored with each image, and told."""
     return _LOGIN.sub(HIDDEN, text)
-
-
-class Unreadable(LensError):
-    """The bytes of one image cannot be had. `status` is what to record: `missing` or `truncated`.
-
-    `passing`: a store did not answer, also when asked again; later it may.
-    """
-
-    def __init__(self, status: str, reason: str, passing: bool = False) -> None:
-        super().__init__(reason)
-        self.status, self.reason, self.passing = status, reason, passing
-
-
-class _OpenFile:
-    """A descriptor that closes when its last reader lets go: eviction never pulls it from under a thread."""
-
-    __slots__ = ("fd", "identity")
-
-    def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        now = os.fstat(self.fd)
-        self.identity = (now.st_dev, now.st_ino)
-
-    def __del__(self) -> None:
-        if hasattr(self, "fd"):
-            os.close(self.fd)
-
-
-_open_files: OrderedDict[str, _OpenFile] = OrderedDict()
-_open_files_lock = threading.Lock()
 
 
 def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
@@ -72,31 +37,19 @@ def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
         )
     if (path := _local(uri)) is None:
         return _read_remote(uri, offset, length)
-    try:
-        file, wanted = _open(path, offset, length)
-        return pread(file.fd, path, offset, wanted)
-    except OSError as error:
-        raise _missing(path, error) from None
+    return local.read(path, offset, length)
 
 
-def read_into(uri: str, offset: int, place: memoryview) -> None:
+def read_into(uri: str, offset: int, place: memoryview) -> os.stat_result | None:
     """Fill `place` with the bytes at `offset` of `uri`, as `read` would give them and with its errors.
 
-    Bytes of a file on this disk get there without a copy.
+    Bytes of a file on this disk get there without a copy. Returns the state of a file that was read from its start, as
+    it was afterwards; None where it would have to be asked for.
     """
     if (path := _local(uri)) is None:
         place[:] = read(uri, offset, len(place))
-        return
-    try:
-        file, wanted = _open(path, offset, len(place))
-        done = os.preadv(file.fd, [place], offset)
-        while done < wanted:
-            more = os.preadv(file.fd, [place[done:]], offset + done)
-            if not more:
-                raise Unreadable("truncated", f"{path} ended {wanted - done} bytes early")
-            done += more
-    except OSError as error:
-        raise _missing(path, error) from None
+        return None
+    return local.read_into(path, offset, place)
 
 
 def _local(uri: str) -> str | None:
@@ -109,50 +62,6 @@ def _local(uri: str) -> str | None:
     if "://" not in path:
         raise Unreadable("missing", f"{path} is neither an absolute path nor a URL")
     return None
-
-
-def _open(path: str, offset: int, length: int | None) -> tuple[_OpenFile, int]:
-    """The open file of `path` and the bytes to read of it. Raises Unreadable and OSError."""
-    found = os.stat(path)  # noqa: PTH116 (as above)
-    if not stat.S_ISREG(found.st_mode):  # opening a FIFO would block for ever
-        raise Unreadable("missing", f"{path} is not a regular file")
-    wanted = found.st_size - offset if length is None else length
-    if wanted < 0 or offset + wanted > found.st_size:
-        end = offset + max(wanted, 0)
-        raise Unreadable(
-            "truncated", f"{path} has {found.st_size} bytes; bytes {offset} to {end} were expected"
-        )
-    whole = offset == 0 and wanted == found.st_size
-    return _OpenFile(path) if whole else kept_open(path, (found.st_dev, found.st_ino)), wanted
-
-
-def _missing(path: str, error: OSError) -> Unreadable:
-    if isinstance(error, FileNotFoundError):
-        return Unreadable("missing", f"{path} does not exist")
-    return Unreadable("missing", f"{path}: {error.strerror or error}")
-
-
-def kept_open(path: str, identity: tuple[int, int]) -> _OpenFile:
-    """The open file of `path`, unless another file has been renamed into its place since."""
-    with _open_files_lock:
-        file = _open_files.get(path)
-        if file is None or file.identity != identity:
-            file = _open_files[path] = _OpenFile(path)
-        _open_files.move_to_end(path)
-        if len(_open_files) > MAX_OPEN_FILES:
-            _open_files.popitem(last=False)
-        return file
-
-
-def pread(fd: int, path: str, offset: int, wanted: int) -> bytes:
-    """Just so many bytes. Raises Unreadable and OSError."""
-    data = os.pread(fd, wanted, offset)
-    while len(data) < wanted:  # one call returns at most 2 GiB
-        more = os.pread(fd, wanted - len(data), offset + len(data))
-        if not more:
-            raise Unreadable("truncated", f"{path} ended {wanted - len(data)} bytes early")
-        data += more
-    return data
 
 
 TIMEOUT = 60.0  # seconds a store has to answer, and one more for each

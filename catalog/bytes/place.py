@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, cast
 
-from catalog.bytes import locate
-from catalog.errors import BadInput, LensError
+from catalog.bytes import local, locate
+from catalog.errors import BadInput, LensError, Unreadable
 
 Place = Path | str
 Facts = tuple[int, int]  # size in bytes, mtime in ns
@@ -128,7 +128,7 @@ class _File(io.RawIOBase):
             return b""
         try:
             data = self._bytes(self._at, count)
-        except locate.Unreadable as error:
+        except Unreadable as error:
             raise OSError(error.reason) from None
         self._at += count
         return data
@@ -150,10 +150,10 @@ class _Local(_File):
         self._path, self._identity = str(path), (found.st_dev, found.st_ino)
 
     def _bytes(self, offset: int, count: int) -> bytes:
-        file = locate.kept_open(self._path, self._identity)
+        file = local.kept_open(self._path, self._identity)
         if file.identity != self._identity:
             raise OSError(errno.ESTALE, "another file has taken its place", self._path)
-        return locate.pread(file.fd, self._path, offset, count)
+        return local.pread(file.fd, self._path, offset, count)
 
 
 class _Remote(_File):

@@ -40,6 +40,7 @@ def _template() -> tuple[bytes, int]:
 
 
 _HEADER, _SUM = _template()
+_BETWEEN, _AFTER = _HEADER[SIZE_AT + SIZE_DIGITS : SUM_AT], _HEADER[SUM_AT + SUM_BYTES :]
 
 
 class TarWriter:
@@ -79,20 +80,11 @@ def member(name: str, content: bytes) -> bytes:
 
 def header(name: str, size: int) -> bytes:
     """What tarfile writes before such a member, in less time. Raises ValueError for what ustar cannot hold."""
-    label, digits = name.encode("ascii"), b"%0*o" % (SIZE_DIGITS, size)
+    label, digits = name.encode("ascii"), b"%011o" % size
     if not 0 < len(label) < NAME_BYTES or len(digits) > SIZE_DIGITS:
         raise ValueError(f"a ustar member cannot be called {name!r} and have {size} bytes")
     total = b"%06o\0 " % (_SUM + sum(label) + sum(digits))
-    return b"".join(
-        (
-            label,
-            _HEADER[len(label) : SIZE_AT],
-            digits,
-            _HEADER[SIZE_AT + SIZE_DIGITS : SUM_AT],
-            total,
-            _HEADER[SUM_AT + SUM_BYTES :],
-        )
-    )
+    return b"".join((label, _HEADER[len(label) : SIZE_AT], digits, _BETWEEN, total, _AFTER))
 
 
 # ---- reading

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog import mixture as mixtures
 from catalog.bytes import locate
-from catalog.errors import BadInput
+from catalog.errors import BadInput, Unreadable
 from catalog.manifest.files import FORMAT, MIXED
 from catalog.manifest.model import Manifest
 
@@ -36,7 +36,7 @@ def load(path: str | Path, check_sizes: bool = True) -> Manifest:
     file = f"{where}/manifest.json"
     try:
         info = json.loads(locate.read(file))
-    except locate.Unreadable as error:
+    except Unreadable as error:
         hint = f"was `lensdata build-shards --out {where}` finished?"
         if "://" in where:
             hint = "name the place that a folder written by `lensdata build-shards` was copied to"

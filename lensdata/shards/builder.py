@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lensdata.shards.finish import finish
 from lensdata.shards.layout import Layout, layout
 from lensdata.shards.writer import write_shard
 
+FEW = 4  # workers up to which threads serve: more would wait for Python's lock, which each sample takes for some 40 us
 SHARD_SAMPLES = 1_000
 SHARD_BYTES = 256 * 2**20
 
@@ -84,7 +86,8 @@ def _write_shards(
             else:
                 yield engine.Task(name, list(rows.iter_rows(named=True)), settings)
 
-    where = engine.THREADS if on == "local" else on  # nothing is decoded: bytes move
+    few = (workers or os.cpu_count() or 1) <= FEW
+    where = engine.THREADS if on == "local" and few else on  # nothing is decoded: bytes move
     with Progress(total, "build-shards", "samples") as bar:
         for task, _ in engine.run(write_shard, tasks(), workers, on=where):
             bar.advance(len(task.items))

@@ -59,14 +59,15 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
     start, end = len(head), len(head) + length
     whole = end + len(tail)
     place = file.room(whole) if whole <= ROOM else memoryview(bytearray(whole))
+    image = place[start:end]
     try:
-        locate.read_into(uri, row["offset"], place[start:end])
+        state = locate.read_into(uri, row["offset"], image)
     except Missing:  # of the whole installation, no fault of the image
         raise
     except (LensError, OSError) as error:
         return str(error)
     facts = row.get("file_size"), row.get("file_mtime_ns")  # a manifest of an earlier Lens does not hold them
-    if not same_bytes(place[start:end], uri, row["sha256"], *facts, hash_all=verify_bytes):
+    if not same_bytes(image, uri, row["sha256"], *facts, verify_bytes, state):
         return f"{uri} has changed since it was ingested"
     place[:start], place[end:] = head, tail
     if whole <= ROOM:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catalog.bytes import locate
 from catalog.bytes.place import Facts, Place, facts_of, info, printable, reason, require_utf8, suffix
-from catalog.errors import BadInput
+from catalog.errors import BadInput, Unreadable
 from lensdata.sources.folder import Folder
 from lensdata.sources.glob import Glob, is_pattern
 from lensdata.sources.hub.dataset import HubDataset
@@ -68,7 +68,7 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
         raise BadInput(f"there is no file or folder {printable(str(place))}") from None
     except OSError as error:
         raise BadInput(f"{printable(str(place))} cannot be read: {reason(error)}") from None
-    except locate.Unreadable as error:
+    except Unreadable as error:
         raise BadInput(str(error)) from None
     if folder:
         if isinstance(place, str):

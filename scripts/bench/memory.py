@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Memory of `score` (cheap filters) and `build-shards` as the number of images grows: peaks of the job and of its
-largest worker, and the growth of each per image.
+largest worker process (up to four workers of build-shards are threads of the job), and the growth of each per image.
 
 Run it by hand: python scripts/bench/memory.py [--images 10000,100000] [--workers 2]
 The images are tiny JPEGs, all different; each command runs in a process of its own, as a user starts it.
@@ -25,8 +25,8 @@ import polars as pl
 from PIL import Image
 
 import catalog
+from catalog import metrics
 from catalog.store import parts
-from lensdata import score as scoring
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
@@ -93,7 +93,7 @@ def measure(folder: Path, count: int, workers: int) -> dict[str, tuple[int, int]
     make_images(folder / "images", count)
     root = folder / "catalog"
     run(root, "ingest", folder / "images", "--workers", workers)
-    only = [part for metric in scoring.CHEAP for part in ("--only", metric)]
+    only = [part for metric in metrics.names(learned=False) for part in ("--only", metric)]
     found = {"score": run(root, "score", *only, "--workers", workers)}
     run(root, "caption")
     place_all(catalog.open(root))

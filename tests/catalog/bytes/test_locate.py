@@ -13,8 +13,8 @@ from fsspec.asyn import AsyncFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.bytes import locate
-from catalog.errors import BadInput
+from catalog.bytes import local, locate
+from catalog.errors import BadInput, Unreadable
 
 CONTENT = bytes(range(256)) * 5
 
@@ -63,16 +63,16 @@ def test_bytes_are_read_to_their_place(uri: str) -> None:
     whole = bytearray(len(CONTENT))
     locate.read_into(uri, 0, memoryview(whole))
     assert bytes(whole) == CONTENT
-    with pytest.raises(locate.Unreadable) as failure:
+    with pytest.raises(Unreadable) as failure:
         locate.read_into(uri, 1270, memoryview(place))
     assert failure.value.status == "truncated"
 
 
 @pytest.mark.parametrize("bad", ["/nowhere/x", "relative/x", "file://relative", "/etc", "/dev/null", "a\0b"])
 def test_reading_to_a_place_fails_as_reading_does(bad: str) -> None:
-    with pytest.raises(locate.Unreadable) as one:
+    with pytest.raises(Unreadable) as one:
         locate.read(bad, 0, 4)
-    with pytest.raises(locate.Unreadable) as other:
+    with pytest.raises(Unreadable) as other:
         locate.read_into(bad, 0, memoryview(bytearray(4)))
     assert (one.value.status, one.value.reason) == (other.value.status, other.value.reason)
 
@@ -91,13 +91,13 @@ def test_a_store_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch)
     fsspec.register_implementation("silent", Silent, clobber=True)
     monkeypatch.setattr(locate, "TIMEOUT", 0.05)
     monkeypatch.setattr(locate, "PAUSES", (0.0, 0.0))
-    with pytest.raises(locate.Unreadable, match=r"silent://bucket/x: .*Timeout") as failure:
+    with pytest.raises(Unreadable, match=r"silent://bucket/x: .*Timeout") as failure:
         locate.read("silent://bucket/x", 0, 10)
     assert failure.value.passing and len(asked) == 3
 
 
 def test_short_reads_are_truncated(uri: str) -> None:
-    with pytest.raises(locate.Unreadable) as failure:
+    with pytest.raises(Unreadable) as failure:
         locate.read(uri, 1000, 1000)
     assert failure.value.status == "truncated"
     assert "1000" in failure.value.reason
@@ -107,7 +107,7 @@ def test_short_reads_are_truncated(uri: str) -> None:
 def test_missing(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     for uri in (str(tmp_path / name), f"file://{tmp_path / name}", f"memory://nowhere/{name}"):
-        with pytest.raises(locate.Unreadable) as failure:
+        with pytest.raises(Unreadable) as failure:
             locate.read(uri, 0, 10)
         assert failure.value.status == "missing"
 
@@ -117,7 +117,7 @@ def test_uris_are_literal(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "relative").mkdir()
     (tmp_path / "relative" / "a.jpg").write_bytes(b"x")
-    with pytest.raises(locate.Unreadable) as failure:
+    with pytest.raises(Unreadable) as failure:
         locate.read(uri)
     assert failure.value.status == "missing"
 
@@ -131,7 +131,7 @@ def test_wrong_requests_are_bad_input(tmp_path: Path) -> None:
 
 def test_a_fifo_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(locate.Unreadable, match="regular"):
+    with pytest.raises(Unreadable, match="regular"):
         locate.read(str(tmp_path / "pipe"))
 
 
@@ -143,12 +143,12 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     (tmp_path / "new").rename(tar)
     assert locate.read(str(tar), 4, 5) == b"BYTES"
     tar.unlink()
-    with pytest.raises(locate.Unreadable):
+    with pytest.raises(Unreadable):
         locate.read(str(tar), 4, 5)
 
 
 def test_open_files_stay_few_and_threads_read_their_own(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{n}.tar" for n in range(2 * locate.MAX_OPEN_FILES)]
+    paths = [tmp_path / f"{n}.tar" for n in range(2 * local.MAX_OPEN_FILES)]
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number]) * 100)
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else None
@@ -167,7 +167,7 @@ def test_open_files_stay_few_and_threads_read_their_own(tmp_path: Path) -> None:
         thread.join()
     assert not wrong
     if before is not None:
-        assert len(list(Path("/proc/self/fd").iterdir())) <= before + locate.MAX_OPEN_FILES
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + local.MAX_OPEN_FILES
 
 
 @given(offset=st.integers(0, len(CONTENT) + 50), length=st.integers(0, len(CONTENT) + 50))
@@ -177,6 +177,6 @@ def test_any_range(tmp_path_factory: pytest.TempPathFactory, offset: int, length
     if offset + length <= len(CONTENT):
         assert locate.read(str(path), offset, length) == CONTENT[offset : offset + length]
     else:
-        with pytest.raises(locate.Unreadable) as failure:
+        with pytest.raises(Unreadable) as failure:
             locate.read(str(path), offset, length)
         assert failure.value.status == "truncated"

@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from catalog.bytes import locate
+from catalog.bytes import local, locate
 from catalog.bytes.place import open_binary
 
 
@@ -26,7 +26,7 @@ def descriptors(folder: Path) -> list[str]:
 
 def test_many_files_are_open_with_few_descriptors(tmp_path: Path) -> None:
     files = []
-    for n in range(3 * locate.MAX_OPEN_FILES):
+    for n in range(3 * local.MAX_OPEN_FILES):
         path = tmp_path / str(n)
         path.write_bytes(b"%06d" % n * 10_000)
         files.append(open_binary(path))
@@ -34,7 +34,7 @@ def test_many_files_are_open_with_few_descriptors(tmp_path: Path) -> None:
         for n, file in enumerate(files):
             file.seek(at)
             assert file.read(12) == b"%06d" % n * 2
-    assert len(descriptors(tmp_path)) <= locate.MAX_OPEN_FILES
+    assert len(descriptors(tmp_path)) <= local.MAX_OPEN_FILES
     assert files[0].read() == b"000000" * 998
 
 

@@ -12,7 +12,7 @@ import pytest
 import catalog
 from catalog import manifest
 from catalog.bytes import tar
-from lensdata.shards import build, verify
+from lensdata.shards import build, builder, verify
 from tests.helpers import make_tar
 
 SIZES = [1, 511, 512, 513, 40_000, 70_001, 262_144, 4_194_304, 4_200_000, 9_000_001, 1_000, 300_000]
@@ -73,10 +73,11 @@ def chosen(tmp_path: Path) -> manifest.Manifest:
     return manifest.load(tmp_path / "chosen")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "few"), [(1, 4), (2, 4), (2, 0)], ids=["thread", "threads", "processes"])
 def test_tars_are_those_of_earlier_versions(
-    filled: catalog.Catalog, chosen: manifest.Manifest, tmp_path: Path, workers: int
+    filled: catalog.Catalog, chosen: manifest.Manifest, tmp_path: Path, monkeypatch, workers: int, few: int
 ) -> None:
+    monkeypatch.setattr(builder, "FEW", few)
     made = build(filled, chosen, tmp_path / "s", shard_samples=7, workers=workers)
     assert made.dropped == 2
     tars = sorted((tmp_path / "s").glob("*.tar"))

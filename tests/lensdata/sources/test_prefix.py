@@ -12,7 +12,7 @@ import pytest
 
 import catalog
 from catalog.bytes import locate
-from catalog.errors import BadInput, LensError
+from catalog.errors import BadInput, LensError, Unreadable
 from lensdata.ingest import ingest
 from lensdata.sources import Survey, open_all
 from lensdata.sources.choose import parse
@@ -184,10 +184,10 @@ def test_tables_lists_and_ranges_of_a_bucket(s3: Any, tmp_path: Path) -> None:
     assert [row[5] for row in rows[:3]] == ["a", "b", "c"]
     assert rows[3][1] == "s3://lens/pics/p.png"
     for offset, length, status in ((990_000, 10, "truncated"), (len(png(5)) - 5, 10, "truncated")):
-        with pytest.raises(locate.Unreadable) as caught:
+        with pytest.raises(Unreadable) as caught:
             locate.read("s3://lens/pics/p.png", offset, length)
         assert caught.value.status == status
-    with pytest.raises(locate.Unreadable) as caught:
+    with pytest.raises(Unreadable) as caught:
         locate.read("s3://lens/none.png", 0, 10)
     assert caught.value.status == "missing"
     with pytest.raises(BadInput, match="no file or folder s3://nobucket/x"):
