@@ -4,77 +4,47 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
-from types import TracebackType
+from pathlib import PurePosixPath
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from catalog import Catalog
-from catalog.store import parts
-from lensdata.sources import Item, Survey
+from lensdata.listing import Listing
 from lensdata.sources.item import IMAGE_SUFFIXES
 
-SEEN = pa.schema([("uri", pa.string())])
 REWRITTEN = "the tar was rewritten and holds no image at this place any more"
 DELETED = "it is gone from the folder it was listed in"
 
 
-class Seen:
-    """The uris that listings met, in a file: of ten million images they would not fit a small machine's memory."""
-
-    def __init__(self, root: Path) -> None:
-        folder = root / "parts"
-        self.path = folder / f"ingest-seen.{os.getpid()}{parts.TEMPORARY}"  # swept after a killed job
-
-    def __enter__(self) -> Seen:
-        self._writer = pq.ParquetWriter(self.path, SEEN, compression="zstd")
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
-        self.path.unlink(missing_ok=True)
-
-    def add(self, items: Iterable[Item]) -> None:
-        uris = dict.fromkeys(item.uri for item in items)
-        self._writer.write_table(pa.table({"uri": list(uris)}, SEEN))
-
-    def close(self) -> None:
-        """End the file, so that it can be read."""
-        self._writer.close()
-
-
-def find_gone(catalog: Catalog, survey: Survey, seen: Seen) -> pl.DataFrame:
+def find_gone(catalog: Catalog, listing: Listing) -> pl.DataFrame:
     """What finished listings did not find again: image_id, the file_size and file_mtime_ns to record, and the
     status_reason."""
-    seen.close()
     found = [
         frame.select("image_id", "file_size", "file_mtime_ns", status_reason=pl.lit(reason))
         for frame, reason in (
-            (_rewritten(catalog, survey), REWRITTEN), (_deleted(catalog, survey, seen), DELETED),
+            (_rewritten(catalog, listing), REWRITTEN), (_deleted(catalog, listing), DELETED),
         )
         if not frame.is_empty()
     ]  # fmt: skip
     return pl.concat(found).unique("image_id", keep="first", maintain_order=True) if found else pl.DataFrame()
 
 
-def _rewritten(catalog: Catalog, survey: Survey) -> pl.DataFrame:
-    if not survey.tars:
+def _rewritten(catalog: Catalog, listing: Listing) -> pl.DataFrame:
+    if not listing.survey.tars:
         return pl.DataFrame()
-    rows = [(uri, *facts) for uri, facts in survey.tars.items()]
+    rows = [(listing.place(uri), *facts) for uri, facts in listing.survey.tars.items()]
     tars = pl.DataFrame(rows, schema=["uri", "file_size", "file_mtime_ns"], orient="row")
     return catalog.query("ingest/gone", {}, {"tars": tars})
 
 
-def _deleted(catalog: Catalog, survey: Survey, seen: Seen) -> pl.DataFrame:
+def _deleted(catalog: Catalog, listing: Listing) -> pl.DataFrame:
     """What is known below the listed folders, was not met and is truly gone."""
-    if not survey.roots:
+    survey = listing.survey
+    if not survey.roots or not listing.pages:
         return pl.DataFrame()
     prefixes = [f"{root.rstrip('/')}/" for root in survey.roots]
     roots = pl.DataFrame({"prefix": prefixes})
-    unseen = catalog.query("ingest/unseen", {"seen": str(seen.path)}, {"roots": roots})
+    unseen = catalog.query("ingest/unseen", {"pages": list(map(str, listing.pages))}, {"roots": roots})
     unlisted = set(survey.unlisted)
     gone = [uri for uri in unseen["uri"].unique() if _is_gone(uri, prefixes, unlisted)]
     return unseen.filter(pl.col("uri").is_in(gone))
@@ -100,3 +70,27 @@ def _is_gone(uri: str, prefixes: list[str], unlisted: set[str]) -> bool:
     return not any(part.startswith(".") for part in below.split("/")) and (
         suffix in IMAGE_SUFFIXES or suffix == ".tar"
     )
+
+
+def found_again(catalog: Catalog) -> list[int]:
+    """The ids of images whose bytes have turned up at another place, and that are where they were no more."""
+    found: list[int] = []
+    there: dict[str, bool] = {}
+    for image_id, uri, missing in catalog.named("ingest/settle/twins").iter_rows():
+        if missing or (uri.startswith("/") and not _there(uri, there)):
+            found.append(image_id)
+    return found
+
+
+def _there(uri: str, known: dict[str, bool]) -> bool:
+    """Whether a file exists, or may; of a tar that is asked once."""
+    if uri not in known:
+        known.clear()  # the rows of a tar follow each other
+        try:
+            os.stat(uri)  # noqa: PTH116
+            known[uri] = True
+        except (FileNotFoundError, NotADirectoryError):
+            known[uri] = False
+        except OSError:
+            known[uri] = True
+    return known[uri]

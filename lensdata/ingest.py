@@ -13,43 +13,43 @@ import polars as pl
 from catalog import Catalog, pixels
 from catalog.errors import BadInput
 from catalog.notices import say
-from catalog.store import parts
+from catalog.store import parts, statements
 from lensdata import engine
-from lensdata.gone import Seen, find_gone
+from lensdata.gone import find_gone, found_again
+from lensdata.listing import Listing, place
 from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
 from lensdata.sources.describe import TEXT_COLUMNS
 from lensdata.stage import Row, Stage, run_stage
 
-LISTING_ROWS = 65_536
 SCHEMA = {
     "image_id": pl.Int64, "change": pl.String, "text_changed": pl.Boolean, "sha256": pl.String,
     "source": pl.String, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "format": pl.String,
     "width": pl.Int32, "height": pl.Int32, "frames": pl.Int32, "status": pl.String, "status_reason": pl.String,
     "alt_text": pl.String, "brief_text": pl.String, "dense_text": pl.String, "alt_error": pl.String,
-    "licence": pl.String, "url": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64,
-}  # fmt: skip
-LISTING_SCHEMA = {
-    "ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "file_size": pl.Int64,
-    "file_mtime_ns": pl.Int64, "was": pl.String, "failed": pl.Boolean,
+    "licence": pl.String, "url": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64, "passing": pl.Boolean,
+    "ordinal": pl.Int64,
 }  # fmt: skip
 READABLE = (pixels.OK, pixels.OK_WARNINGS)
 REMOVED = "removed"  # by a takedown
+HAD_BYTES = (*READABLE, pixels.MISSING, REMOVED)  # others may have been judged before the file was whole
 KNOWN_BY = ("status", "status_reason", "file_size", "file_mtime_ns")
 
 
 @dataclass(frozen=True)
 class Ingested:
     """What an ingest did: images added; updated, because bytes, text or readability had changed; found as they were;
-    and gone from folders and from tars that had been rewritten."""
+    gone from folders and from tars that had been rewritten; and moved: found elsewhere, their ids kept."""
 
     added: int
     updated: int
     unchanged: int
     gone: int
+    moved: int = 0
 
     def __str__(self) -> str:
         gone = f", {self.gone} gone from folders and tars" if self.gone else ""
-        return f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged{gone}"
+        moved = f", {self.moved} moved" if self.moved else ""
+        return f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged{gone}{moved}"
 
 
 def ingest(
@@ -63,113 +63,104 @@ def ingest(
 ) -> Ingested:
     """Bring the catalog up to date with the images below `paths`: paths, URLs as str, and sources opened already.
 
-    An image is known by its uri and offset. One whose file has another size or time than before, or was missing and
-    is there, is read again: it keeps its id, and what later stages made of other bytes is removed with the same
-    commit. `retry` reads, or downloads, again whatever failed.
+    An id belongs to its bytes. What stands at the place of a known image (its uri and offset) is read again if its file
+    has another size or time than before, or was missing and is there; other bytes are another image, with an id of its
+    own. An image whose file is gone and whose bytes turn up elsewhere (a folder was moved, a tar rewritten) keeps its
+    id and all that is known of it. `retry` reads, or downloads, again whatever failed; what a storage did not answer
+    for is read again by every ingest.
     Ids follow the listing's order, whatever the workers' speed, so two ingests of one folder give equal catalogs.
 
     `columns` names those of the tables among the paths. Raises BadInput for a source that is missing or
-    holds nothing, and for a kind of `source` without a plain name.
+    holds nothing, and for a kind of `source` without a plain name; LensError if one breaks off, when all that it had
+    listed before is in.
     """
     if not source.isprintable() or not source.strip() or source != source.strip():
         raise BadInput(
             f"--source {source!r} is no name of a kind of source; write a word, such as public-real"
         )
     found = open_all(paths, columns)
-    survey = Survey()
-    with catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates), Seen(catalog.root) as seen:
-        work = _Listing(catalog, found, source, survey, retry, seen)
-        slots = {"scorers": catalog.named("score/scorers")["scorer_id"].to_list()}
+    with (
+        catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates),
+        Listing(catalog, Survey(), retry) as listing,
+    ):
+        work = _Tasks(listing, found, source)
+        slots = {
+            "scorers": catalog.named("score/scorers")["scorer_id"].to_list(), "resumed": bool(work.last_id),
+        }  # fmt: skip
         tally = run_stage(
             catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
         )
-        gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone", slots)
-    for line in survey.lines():
+        name = f"{STAGE.name}-{work.version:08d}"
+        gone = find_gone(catalog, listing)
+        _mark_gone(catalog, gone, f"{name}-gone", slots)
+        moved, replacing = _settle(catalog, f"{name}-settled", slots)
+        lost = 0 if gone.is_empty() else catalog.query("ingest/settle/still_gone", {}, {"gone": gone}).item()
+        listed = listing.images()
+    for line in listing.survey.lines():
         say(f"ingest: {line}")
-    added, updated = tally["added"], tally["updated"]
-    return Ingested(added, updated, work.listed - added - updated, gone)
+    if listing.broke is not None:
+        raise listing.broke
+    added, updated = tally["added"] - (moved - replacing), tally["updated"] - replacing
+    return Ingested(added, updated, listed - added - updated - moved, lost, moved)
 
 
-class _Listing:
+class _Tasks:
     """The tasks of one ingest, made while earlier ones run: what a listing finds that must be read.
 
     New images get their ids here, in the listing's order: the ids that a killed ingest left free come first, so that
-    whatever order parts are finished in, the ids are those of an undisturbed run.
+    whatever order parts are finished in, the ids are those of an undisturbed run. What stands in a tar that is known
+    may be an image that is: it gets no id before that is settled.
     """
 
-    def __init__(
-        self, catalog: Catalog, sources: Sequence[Source], kind: str, survey: Survey, retry: bool, seen: Seen
-    ) -> None:
-        self.catalog, self.sources, self.kind = catalog, sources, kind
-        self.survey, self.retry, self.seen = survey, retry, seen
-        self.version: int = catalog.version
-        self.listed = 0
+    def __init__(self, listing: Listing, sources: Sequence[Source], kind: str) -> None:
+        self.listing, self.sources, self.kind = listing, sources, kind
+        catalog = listing.catalog
+        self.root, self.version = catalog.root, catalog.version
+        self.last_id: int = catalog.named("ingest/last").item()
+        self._free = catalog.named("ingest/free_ids")
         self._ids = self._free_ids()
         self._under_way: dict[str, set[tuple[str, int]]] = {}  # part -> the new images that it will bring
 
     def tasks(self) -> Iterator[engine.Task]:
         """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
-        number = 0
-        settings = {"root": self.catalog.root, "source": self.kind}
-        for items in self._listings():
-            todo = self._todo(items)
-            for start in range(0, len(todo), STAGE.part_items):
-                part_id = f"{STAGE.name}-{self.version:08d}-{number:08d}"
-                chunk = [
-                    self._numbered(part_id, item, known)
-                    for item, known in todo[start : start + STAGE.part_items]
-                ]
-                number += 1
-                if chunk := [one for one in chunk if one is not None]:
-                    yield engine.Task(part_id, chunk, settings)
+        settings = {"root": self.root, "source": self.kind}
+        todo = self.listing.todo(self.sources)
+        for number in count():
+            if not (rows := list(islice(todo, STAGE.part_items))):
+                return
+            part_id = f"{STAGE.name}-{self.version:08d}-{number:08d}"
+            chunk = [one for row in rows if (one := self._numbered(part_id, *row)) is not None]
+            if chunk:
+                yield engine.Task(part_id, chunk, settings)
 
     def committed(self, task: engine.Task) -> None:
         """Told of every task whose part is in."""
         self._under_way.pop(task.part_id, None)
 
-    def _numbered(
-        self, part_id: str, item: Item, known: dict[str, Any] | None
-    ) -> tuple[Item, int, dict[str, Any] | None] | None:
-        """The item with its id; None for a new image that a part under way brings already."""
-        if known:
-            return item, known["image_id"], known
+    def _numbered(self, part_id: str, number: int, item: Item, known: dict[str, Any]) -> _Numbered | None:
+        """The item with its number and id, and what is known of it; None for a new image that a part under way brings
+        already."""
+        number += self.version << 40  # other than those of a killed ingest
+        if known["image_id"] is not None:
+            return item, number, known["image_id"], known
         place = (item.uri, item.offset)
         if any(place in places for places in self._under_way.values()):
             return None
         self._under_way.setdefault(part_id, set()).add(place)
-        return item, next(self._ids), None
+        return item, number, None if known["within"] else next(self._ids), None
 
     def _free_ids(self) -> Iterator[int]:
-        for first, last in self.catalog.named("ingest/free_ids").iter_rows():
+        for first, last in self._free.iter_rows():
             yield from range(first, last + 1)
-        yield from count(self.catalog.named("ingest/last").item() + 1)
-
-    def _listings(self) -> Iterator[list[Item]]:
-        for source in self.sources:
-            found = source.list(self.survey, self.catalog.root, self.retry)
-            while batch := list(islice(found, LISTING_ROWS)):
-                self.seen.add(batch)
-                yield batch
-
-    def _todo(self, items: list[Item]) -> list[tuple[Item, dict[str, Any] | None]]:
-        rows = [
-            (n, i.uri, i.offset, i.length, i.file_size, i.file_mtime_ns, i.was, i.failed is not None)
-            for n, i in enumerate(items)
-        ]
-        listing = pl.DataFrame(rows, schema=LISTING_SCHEMA, orient="row").unique(
-            ["uri", "byte_offset"], keep="first"
-        )
-        self.listed += len(listing)  # a table may name a file twice
-        todo = self.catalog.query("ingest/todo", {"retry": self.retry}, {"listing": listing})
-        return [
-            (items[row["ordinal"]], row if row["image_id"] is not None else None)
-            for row in todo.iter_rows(named=True)
-        ]
+        yield from count(self.last_id + 1)
 
 
-def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[str, Any]) -> int:
+_Numbered = tuple[Item, int, int | None, dict[str, Any] | None]
+
+
+def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[str, Any]) -> None:
     if gone.is_empty():
-        return 0
+        return
     frame = gone.with_columns(
         change=pl.lit("lost"), text_changed=pl.lit(False), status=pl.lit(pixels.MISSING)
     )
@@ -178,7 +169,19 @@ def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[s
     catalog.commit_part(
         STAGE.name, parts.write(catalog.root, STAGE.name, part_id, frame), STAGE.commit, slots
     )
-    return len(gone)
+
+
+def _settle(catalog: Catalog, part_id: str, slots: dict[str, Any]) -> tuple[int, int]:
+    """Match what has turned up with what is lost, and give ids to the rest. Returns how many lost images were found,
+    and how many of these in the place of others."""
+    if not catalog.named("ingest/settle/count").item():
+        return 0, 0
+    lost = pl.DataFrame({"image_id": found_again(catalog)}, schema={"image_id": pl.Int64})
+    part = parts.write(catalog.root, STAGE.name, part_id, lost)
+    pairs = statements.statement("ingest/settle/pairs")
+    moved, replacing = catalog.named("ingest/settle/found", {"pairs": pairs}, part=str(part)).row(0)
+    catalog.commit_part(STAGE.name, part, SETTLE, {**slots, "pairs": pairs})
+    return moved, replacing
 
 
 # ---- in a worker
@@ -186,17 +189,24 @@ def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[s
 
 def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
     """Worker: one part of images, from bytes to rows; none for a known image about which nothing has changed."""
-    for index, (item, image_id, known) in enumerate(task.items):
+    root = task.settings["root"]
+    for index, (item, number, image_id, known) in enumerate(task.items):
         row: Row = dict.fromkeys(SCHEMA) | {
-            "image_id": image_id, "change": "new", "text_changed": False, "source": task.settings["source"],
-            "uri": item.uri, "byte_offset": item.offset, "byte_length": item.length or 0, "file_size": item.file_size,
-            "file_mtime_ns": item.file_mtime_ns,
+            "image_id": image_id, "change": "other" if image_id is None else "new", "text_changed": False,
+            "source": task.settings["source"], "uri": place(item.uri, root), "byte_offset": item.offset,
+            "byte_length": item.length or 0, "file_size": item.file_size, "file_mtime_ns": item.file_mtime_ns,
+            "ordinal": number,
         }  # fmt: skip
         if index in task.poison:
-            found: Row = dict(zip(("status", "status_reason"), task.poison[index], strict=True))
+            status, reason = task.poison[index]
+            found: Row = {
+                "status": status,
+                "status_reason": reason,
+                "passing": task.poison[index] == engine.LATE,
+            }
         else:
             with watch.item(index):
-                found = describe(item)
+                found = describe(item, watch.reading)
         row |= found
         if known:
             _compare(row, known, text_read="alt_error" in found)
@@ -206,12 +216,15 @@ def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
         yield row
 
 
-def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> None:
-    """Set what has changed since the catalog learnt of the image: `bytes`; `back` or `lost`, if the same bytes have
-    become readable or unreadable; or `file`, nothing but the file's time or the failure."""
+def _compare(row: Row, known: Row, text_read: bool) -> None:
+    """Set what has changed since the catalog learnt of the image: `other`, if other bytes stand in its place; `bytes`,
+    if it gets the first that can be read; `back` or `lost`, if the same bytes have become readable or unreadable; or
+    `file`, nothing but the file's time or the failure."""
     row["text_changed"] = text_read and any(row[name] != known[name] for name in TEXT_COLUMNS)
     if row["sha256"] is not None and row["sha256"] != known["sha256"]:
-        row["change"] = "bytes"
+        row["change"] = "other" if known["sha256"] is not None and known["status"] in HAD_BYTES else "bytes"
+        if row["change"] == "other" and row["byte_offset"]:  # a tar was rewritten: no member replaces another
+            row["image_id"] = None
         return
     if known["status"] == REMOVED:  # stays so, and its text gone
         row |= {name: known[name] for name in ("status", "status_reason")} | {
@@ -231,7 +244,7 @@ def _judged_by_decoding(known: dict[str, Any]) -> bool:
 
 
 def _count(frame: pl.DataFrame) -> dict[str, int]:
-    new = frame["change"] == "new"
+    new = (frame["change"] == "new") | frame["image_id"].is_null()
     changed = ~new & ((frame["change"] != "file") | frame["text_changed"])
     return {"added": int(new.sum()), "updated": int(changed.sum())}
 
@@ -242,10 +255,12 @@ STAGE = Stage(
     schema=SCHEMA,
     commit=(
         "ingest/forget_scores", "ingest/forget_embeddings", "ingest/forget_clusters", "ingest/forget_captions",
-        "ingest/forget_buckets", "ingest/update", "ingest/part",
+        "ingest/forget_buckets", "ingest/update", "ingest/part", "ingest/settle/arrive", "ingest/settle/unstage",
+        "ingest/settle/staged",
     ),
     part_items=512,
     tally=_count,
     resumes=False,
     outdates=("score", "caption"),
 )  # fmt: skip
+SETTLE = ("ingest/settle/pair", "ingest/settle/move", "ingest/settle/forget", "ingest/settle/enter")

@@ -141,12 +141,14 @@ def _score(task: engine.Task, watch: engine.Watch) -> list[Row]:
     _one_thread()
     part = _Part(task)
     for index, item in enumerate(task.items):
+        if task.poison.get(index) == engine.LATE:
+            continue
         row, wanted = part.begin(item)
         if index in task.poison:
             part.fail(row, wanted, *task.poison[index])
             continue
         with watch.item(index):
-            rgb = part.measure(item, row, wanted)
+            rgb = part.measure(item, row, wanted, watch)
         if rgb is not None:
             part.gather(row, wanted, rgb)
     return part.end()
@@ -174,11 +176,12 @@ class _Part:
         self.rows.append(row)
         return row, wanted
 
-    def measure(self, item: Row, row: Row, wanted: dict[str, int]) -> np.ndarray | None:
+    def measure(self, item: Row, row: Row, wanted: dict[str, int], watch: engine.Watch) -> np.ndarray | None:
         """Decode once, take the formulas' metrics, and return what the models need (RGB, its short side at least the
         plan's where the picture's own is), or None if there is nothing for them."""
         try:
-            data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
+            with watch.reading():
+                data = locate.read(item["uri"], item["byte_offset"], item["byte_length"])
         except Unreadable as error:
             if error.passing:
                 self.rows.remove(row)

@@ -32,10 +32,12 @@ _open_files: OrderedDict[str, _OpenFile] = OrderedDict()
 _open_files_lock = threading.Lock()
 
 
-def read(path: str, offset: int, length: int | None) -> bytes:
+def read(path: str, offset: int, length: int | None, most: int | None = None) -> bytes:
     """See `locate.read`."""
     try:
         file, wanted = _opened(path, offset, length)
+        if most is not None and wanted > most:
+            raise Unreadable("too-large", f"{path} holds {wanted} bytes; the most that is read is {most}")
         return pread(file.fd, path, offset, wanted)
     except OSError as error:
         raise _missing(path, error) from None

@@ -22,22 +22,24 @@ def without_login(text: str) -> str:
     return _LOGIN.sub(HIDDEN, text)
 
 
-def read(uri: str, offset: int = 0, length: int | None = None) -> bytes:
-    """The `length` bytes at `offset` of `uri`; everything from `offset` on if `length` is None.
+def read(uri: str, offset: int = 0, length: int | None = None, most: int | None = None) -> bytes:
+    """The `length` bytes at `offset` of `uri`; everything from `offset` on if `length` is None, but not if that is more
+    than `most`.
 
     `uri` is an absolute path, `file:///...`, or any URL fsspec opens (`s3://`, `memory://`, ...). It is used
     literally: no `~`, no globs, no chained `::` schemes.
 
-    Raises Unreadable with status `missing` (no such file, no permission, storage error) or `truncated` (the
-    file ends before offset + length), and BadInput for a negative range or a scheme nothing here can read.
+    Raises Unreadable with status `missing` (no such file, no permission, storage error), `truncated` (the
+    file ends before offset + length) or `too-large` (more than `most`), and BadInput for a negative range or a scheme
+    nothing here can read.
     """
     if offset < 0 or (length is not None and length < 0):
         raise BadInput(
             f"cannot read {length} bytes at {offset} of {uri}: offset and length must not be negative"
         )
     if (path := _local(uri)) is None:
-        return _read_remote(uri, offset, length)
-    return local.read(path, offset, length)
+        return _read_remote(uri, offset, length, most)
+    return local.read(path, offset, length, most)
 
 
 def read_into(uri: str, offset: int, place: memoryview) -> os.stat_result | None:
@@ -147,16 +149,21 @@ def _ask(uri: str, method: str, timeout: float, **arguments: Any) -> Any:
             raise Unreadable("missing", f"{uri}: {text}", passing) from error
 
 
-def _read_remote(uri: str, offset: int, length: int | None) -> bytes:
+def _read_remote(uri: str, offset: int, length: int | None, most: int | None = None) -> bytes:
     """One ranged request. The backend tries again by itself, too, as it is configured."""
     if length == 0:
         filesystem(uri)
         return b""
-    timeout = TIMEOUT + (2**30 if length is None else length) / SLOWEST
-    end = None if length is None else offset + length
+    if length is not None and most is not None and length > most:
+        raise Unreadable("too-large", f"{uri} holds {length} bytes; the most that is read is {most}")
+    wanted = length if most is None or length is not None else most + 1
+    timeout = TIMEOUT + (2**30 if wanted is None else wanted) / SLOWEST
+    end = None if wanted is None else offset + wanted
     data = _ask(uri, "cat_file", timeout, start=offset, end=end)
     if length is not None and len(data) != length:
         raise Unreadable("truncated", f"{uri} gave {len(data)} of the {length} bytes at {offset}")
+    if most is not None and len(data) > most:
+        raise Unreadable("too-large", f"{uri} holds more than {most} bytes")
     return bytes(data)
 
 

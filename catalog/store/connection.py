@@ -32,6 +32,7 @@ def connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
         try:
             connection = duckdb.connect(str(path), read_only=read_only)
             connection.execute(statements.statement("catalog/no_progress_bar"))
+            connection.execute(statements.statement("catalog/root"), {"root": f"{path.parent}/"})
             return connection
         except duckdb.IOException as error:
             text = str(error)

@@ -16,14 +16,14 @@ from typing import Any
 
 from catalog.errors import BadInput
 from lensdata.engine.pool import Site, drive
-from lensdata.engine.task import Ray, Task, Watch, Work, unguarded
+from lensdata.engine.task import LATE, Ray, Task, Watch, Work, unguarded
 from lensdata.engine.threads import Threads
 
-__all__ = ["HERE", "ITEM_SECONDS", "THREADS", "On", "Ray", "Task", "Watch", "Work", "run"]
+__all__ = ["HERE", "ITEM_SECONDS", "LATE", "THREADS", "On", "Ray", "Task", "Watch", "Work", "run"]
 
 HERE = "here"  # this process, one task after the other, without a guard over items
 THREADS = "threads"  # threads of this process, for work that decodes nothing and so cannot crash
-ITEM_SECONDS = 30.0  # one image may take this long before it is given up as `timeout`
+ITEM_SECONDS = 30.0  # one image may take this long, once it is read, before it is given up as `timeout`
 
 
 On = str | Ray  # "local", "ray" (the same as Ray()), a Ray with settings, or HERE or THREADS

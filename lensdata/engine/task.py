@@ -12,6 +12,9 @@ from catalog.errors import LensError
 
 BLAMELESS = {signal.SIGKILL, signal.SIGTERM}  # who sent it, the user or the system, is unknown: try once more
 ATTEMPTS = 3
+PATIENCE = 20  # times an item's limit that reading it may take: a slow store is no fault of the image
+READING = 1 << 40  # added to the number of an item that is being read
+LATE = ("missing", "its storage did not answer in time")  # the poison of an item of which only that is known
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,20 @@ class Watch:
             if self._seconds:
                 signal.setitimer(signal.ITIMER_REAL, 0)
             self._current.value = -1
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within `item`: its bytes are waited for, which has a longer limit of its own. What remains has the whole of
+        the other."""
+        self._current.value += READING
+        if self._seconds:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE * self._seconds)
+        try:
+            yield
+        finally:
+            if self._seconds:
+                signal.setitimer(signal.ITIMER_REAL, self._seconds)
+            self._current.value -= READING
 
     def rest(self) -> None:
         """Say that no item is left and only the disk is waited for, so that another task may begin meanwhile.
@@ -96,10 +113,12 @@ def attempt(work: Work, task: Task, watch: Watch) -> tuple[bool, Any]:
 def blame(task: Task, death: Died) -> Task:
     """The task to run again after its worker died, with the item that killed it marked."""
     number, item = -death.code, death.item
+    reading = item >= READING
+    item -= READING if reading else 0
     name = signal.Signals(number).name if number in set(signal.Signals) else f"exit code {death.code}"
     task.attempts += 1
     if item >= 0 and number == signal.SIGALRM:
-        task.poison[item] = ("timeout", "took longer than the time limit for one image")
+        task.poison[item] = LATE if reading else ("timeout", "took longer than the time limit for one image")
         task.attempts = 0
     elif item >= 0 and (number not in BLAMELESS or task.last_item == item):
         task.poison[item] = ("corrupt", f"reading it killed the worker ({name})")

@@ -15,10 +15,10 @@ from queue import SimpleQueue
 from typing import Any
 
 from catalog.errors import LensError
-from lensdata.engine.task import Died, Task, Watch, Work, attempt
+from lensdata.engine.task import PATIENCE, READING, Died, Task, Watch, Work, attempt
 
 TICK = 1.0  # seconds after which the items under way are looked at again
-PATIENCE = 2.0  # seconds for a thread to leave its task when the job ends
+LEAVE_SECONDS = 2.0  # for a thread to leave its task when the job ends
 
 
 class Stopped(LensError):
@@ -45,6 +45,17 @@ class _Watch(Watch):
             with self._lock:
                 self._at = -1
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._lock:
+            self._at += READING
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at -= READING
+                self._since = time.monotonic()
+
     def rest(self) -> None:
         with self._lock:
             self._go_on()
@@ -62,7 +73,8 @@ class _Watch(Watch):
     def stop_overdue(self) -> int | None:
         """The item that has taken longer than it may, its thread told to end; None if there is none."""
         with self._lock:
-            if self._at < 0 or time.monotonic() < self._since + self._limit:
+            limit = self._limit * (PATIENCE if self._at >= READING else 1)
+            if self._at < 0 or time.monotonic() < self._since + limit:
                 return None
             self._stopped = True
             return self._at
@@ -114,7 +126,7 @@ class Thread:
         self.watch.stop()
         self._inbox.put(None)
         if self._overdue is None:
-            self._thread.join(PATIENCE)
+            self._thread.join(LEAVE_SECONDS)
         self.watch.leave()
 
     def _live(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from PIL import Image
 
@@ -56,14 +57,19 @@ def _thumbnails(task: engine.Task, watch: engine.Watch) -> Made:
             made[row["image_id"]] = (None, ": ".join(task.poison[index]))
             continue
         with watch.item(index):
-            made[row["image_id"]] = thumbnail(row["uri"], row["byte_offset"], row["byte_length"])
+            made[row["image_id"]] = thumbnail(
+                row["uri"], row["byte_offset"], row["byte_length"], watch.reading
+            )
     return made
 
 
-def thumbnail(uri: str, offset: int, length: int) -> tuple[str | None, str | None]:
+def thumbnail(
+    uri: str, offset: int, length: int, reading: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> tuple[str | None, str | None]:
     """(data: URI of a JPEG with sides up to SIDE pixels, None), or (None, why there is none)."""
     try:
-        data = locate.read(uri, offset, length)
+        with reading():
+            data = locate.read(uri, offset, length)
     except Missing:  # of the whole installation, no fault of the image
         raise
     except LensError as error:

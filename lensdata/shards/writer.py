@@ -30,7 +30,7 @@ def write_shard(task: engine.Task, watch: engine.Watch) -> None:
             error = ": ".join(task.poison.get(index, ()))
             if not error:
                 with watch.item(index):
-                    error = _add_sample(file, row, task.settings["verify_bytes"])
+                    error = _add_sample(file, row, task.settings["verify_bytes"], watch)
             if error:
                 errors[index] = error
             lengths.append(file.size - offsets[-1])
@@ -41,7 +41,7 @@ def write_shard(task: engine.Task, watch: engine.Watch) -> None:
         folder.note(out, task.part_id, folder.Index(size, sha256, offsets, lengths, errors))
 
 
-def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str:
+def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool, watch: engine.Watch) -> str:
     """Append one sample's members, or say why not.
 
     The image is read to where it belongs in the file's block; nothing counts before it is known to be the right one.
@@ -61,7 +61,8 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
     place = file.room(whole) if whole <= ROOM else memoryview(bytearray(whole))
     image = place[start:end]
     try:
-        state = locate.read_into(uri, row["offset"], image)
+        with watch.reading():
+            state = locate.read_into(uri, row["offset"], image)
     except Missing:  # of the whole installation, no fault of the image
         raise
     except (LensError, OSError) as error:

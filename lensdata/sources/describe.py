@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from catalog import pixels
@@ -11,6 +13,8 @@ from catalog.bytes import locate
 from catalog.errors import LensError
 from catalog.extras import Missing
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
+
+Reading = Callable[[], AbstractContextManager[None]]  # such as the `reading` of an engine's Watch
 
 MAX_IMAGE_BYTES = 2**30
 MAX_TEXT_BYTES = 2**24
@@ -21,14 +25,15 @@ KEYS = {
 TEXT_COLUMNS = ("alt_text", "brief_text", "dense_text", "alt_error", "licence", "url")
 
 
-def describe(item: Item) -> dict[str, Any]:
+def describe(item: Item, reading: Reading = nullcontext) -> dict[str, Any]:
     """The columns of `images` that the item itself decides. Whatever is wrong with it becomes its status: a single
-    item raises nothing. Raises Missing where nothing installed reads its scheme."""
+    item raises nothing. What is waited for is waited for within `reading()`. Raises Missing where nothing installed
+    reads its scheme."""
     try:
         if item.failed:
             status, reason = item.failed
-            return _text(item) | {"status": status, "status_reason": clean(reason)}
-        return _text(item) | _image(item)
+            return _text(item, reading) | {"status": status, "status_reason": clean(reason)}
+        return _text(item, reading) | _image(item, reading)
     except Missing:  # of the whole installation, no fault of the item
         raise
     except MemoryError:
@@ -43,20 +48,15 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "ignore").decode()
 
 
-def _image(item: Item) -> dict[str, Any]:
-    if (
-        item.length is not None
-        and item.length > MAX_IMAGE_BYTES
-        and item.offset + item.length <= item.file_size
-    ):
-        reason = f"{item.length} bytes; the most that is read is {MAX_IMAGE_BYTES}"
-        return {"status": pixels.TOO_LARGE, "status_reason": reason}
+def _image(item: Item, reading: Reading) -> dict[str, Any]:
     try:
-        data = locate.read(item.uri, item.offset, item.length)
+        with reading():
+            data = locate.read(item.uri, item.offset, item.length, most=MAX_IMAGE_BYTES)
     except Missing:
         raise
     except LensError as error:  # Unreadable, or a scheme that nothing here reads
-        return {"status": getattr(error, "status", pixels.MISSING), "status_reason": clean(str(error))}
+        status, passing = getattr(error, "status", pixels.MISSING), getattr(error, "passing", False)
+        return {"status": status, "status_reason": clean(str(error)), "passing": passing or None}
     header = pixels.probe(data)
     return {
         "byte_length": len(data),
@@ -70,14 +70,14 @@ def _image(item: Item) -> dict[str, Any]:
     }
 
 
-def _text(item: Item) -> dict[str, Any]:
+def _text(item: Item, reading: Reading) -> dict[str, Any]:
     """The texts, licence and url from the sidecars. alt_text is the .txt, else a caption field of the .json; brief_text
     and dense_text are fields of the .json."""
     found = dict(item.given or {})
     problems = []
     if item.json:
         try:
-            fields = json.loads(_sidecar(item.json))
+            fields = json.loads(_sidecar(item.json, reading))
             if not isinstance(fields, dict):
                 raise ValueError("it is not an object")
             found["licence"] = _string(fields.get("licence") or fields.get("license"))
@@ -88,7 +88,9 @@ def _text(item: Item) -> dict[str, Any]:
             problems.append(f"sidecar .json: {error}")
     if item.text:
         try:
-            found["alt_text"] = _sidecar(item.text).decode("utf-8-sig").strip() or found.get("alt_text")
+            found["alt_text"] = _sidecar(item.text, reading).decode("utf-8-sig").strip() or found.get(
+                "alt_text"
+            )
         except (ValueError, LensError) as error:
             problems.append(f"sidecar .txt: {error}")
     if url := found.get("url"):
@@ -101,10 +103,11 @@ def _text(item: Item) -> dict[str, Any]:
     return {**found, "alt_error": clean("; ".join(dict.fromkeys(problems))) or None}
 
 
-def _sidecar(where: Range) -> bytes:
+def _sidecar(where: Range, reading: Reading) -> bytes:
     if where[2] > MAX_TEXT_BYTES:
         raise ValueError(f"{where[2]} bytes; the most that is read is {MAX_TEXT_BYTES}")
-    return locate.read(*where)
+    with reading():
+        return locate.read(*where)
 
 
 def _string(value: Any) -> str | None:

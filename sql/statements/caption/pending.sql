@@ -2,7 +2,7 @@
 -- only those whose source gives a text of the style, and no captioner has yet. The brief and the dense text come along
 -- only for their own style, since the rows are held in memory. Of the ids above $after and up to $until.
 SELECT
-    i.image_id, i.uri, i.byte_offset, i.byte_length, i.alt_text, i.alt_error,
+    i.image_id, located(i.uri) AS uri, i.byte_offset, i.byte_length, i.alt_text, i.alt_error,
     CASE WHEN $style = 'brief' THEN i.brief_text END AS brief_text,
     CASE WHEN $style = 'dense' THEN i.dense_text END AS dense_text
 FROM images i

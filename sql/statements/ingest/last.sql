@@ -1,1 +1,4 @@
-SELECT coalesce(max(image_id), 0) FROM images
+-- The last id that was ever given.
+SELECT greatest(
+    (SELECT coalesce(max(image_id), 0) FROM images), (SELECT coalesce(max(image_id), 0) FROM retired)
+)

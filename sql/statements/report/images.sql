@@ -11,7 +11,7 @@ texts AS (
     GROUP BY image_id
 )
 SELECT
-    i.image_id, i.uri, i.byte_offset, i.byte_length, i.width, i.height,
+    i.image_id, located(i.uri) AS uri, i.byte_offset, i.byte_length, i.width, i.height,
     left(coalesce(t.dense, t.brief, t.alt, i.alt_text), $letters) AS caption
 FROM images i SEMI JOIN wanted USING (image_id)
 LEFT JOIN texts t USING (image_id)

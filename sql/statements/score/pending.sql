@@ -4,7 +4,7 @@
 -- that had a good header but could not be decoded; never those that were taken down.
 SELECT * FROM (
     SELECT
-        i.image_id, i.uri, i.byte_offset, i.byte_length, i.sha256, i.file_size, i.file_mtime_ns,
+        i.image_id, located(i.uri) AS uri, i.byte_offset, i.byte_length, i.sha256, i.file_size, i.file_mtime_ns,
         list_filter([
 {% for id in scorers %}
             CASE WHEN s.value_{{ id }} IS NULL AND (s.error_{{ id }} IS NULL OR $retry) THEN {{ id }} END,

@@ -19,7 +19,7 @@ one_each AS (
     )
 )
 SELECT
-    image_id, sha256, source, uri, byte_offset, byte_length, format, width, height,
+    image_id, sha256, source, located(uri) AS uri, byte_offset, byte_length, format, width, height,
 {% for metric in metrics %}
     {{ metric.name }},
 {% endfor %}
