@@ -32,6 +32,12 @@ def square(task: engine.Task, watch: engine.Watch) -> list[object]:
                 os.kill(os.getpid(), signal.SIGSEGV)
             if item == "hang":
                 time.sleep(60)
+            if item == "slow store":
+                with watch.reading():
+                    time.sleep(0.5)
+            if item == "silent store":
+                with watch.reading():
+                    time.sleep(4)
             if item == "killed once" and not Path(task.settings).exists():
                 Path(task.settings).touch()
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -67,6 +73,16 @@ def test_a_crash_costs_one_item() -> None:
 def test_an_item_that_hangs_times_out() -> None:
     found = run([engine.Task("a", ["hang", 2, "hang"])], item_seconds=0.5)
     assert [found["a"][0][0], found["a"][1], found["a"][2][0]] == ["timeout", 4, "timeout"]
+
+
+@pytest.mark.parametrize("on", ["local", engine.THREADS])
+def test_waiting_for_a_store_has_a_limit_of_its_own(on: str) -> None:
+    tasks = [engine.Task("a", ["slow store", 2])]
+    assert run(tasks, item_seconds=0.2, on=on) == {"a": ["slow store", 4]}
+    tasks = [engine.Task("a", ["silent store", 2])]
+    assert run(tasks, item_seconds=0.1, on=on) == {"a": [engine.LATE, 4]}
+    while "lens-worker" in {thread.name for thread in threading.enumerate()}:  # left behind
+        time.sleep(0.1)
 
 
 def test_a_killed_worker_is_replaced_and_its_item_not_blamed(tmp_path: Path) -> None:
