@@ -85,7 +85,17 @@ def older_catalog(root: Path, version: int) -> None:
         )
         connection.execute("INSERT INTO buckets VALUES (1, 512, '1:1', 512, 512)")
         connection.execute("INSERT INTO parts VALUES (1, 'p1', 'bucket', 1, now()::TIMESTAMP)")
-        if version < 3:
+        if version > 2:
+            connection.execute(
+                "INSERT INTO scorers VALUES (1, 'nsfw', 'm', '1', 'none', 'light', now()::TIMESTAMP, true), "
+                "(3, 'aesthetic', 'm', '3', 'none', 'light', now()::TIMESTAMP, true)"
+            )
+            for number in (1, 3):
+                connection.execute(statements.statement("score/scorer_columns", id=number))
+            connection.execute(
+                "INSERT INTO measured BY NAME SELECT 1 AS image_id, 0.25 AS value_1, 'corrupt: no' AS error_3, 7 AS phash"
+            )
+        else:
             for number, metric in enumerate(("nsfw", "aesthetic", "aesthetic"), 1):
                 connection.execute(
                     f"INSERT INTO scorers VALUES ({number}, '{metric}', 'model', '{number}', 'none', 'light', "

@@ -18,7 +18,7 @@ from lensdata.sources.hub.stream import Spec, parse
 from tests.helpers import fill, make_tar, png
 from tests.lensdata.sources.hub.server import serve
 
-FOUND = "SELECT image_id, status, alt_text, uri, byte_offset, byte_length FROM images ORDER BY image_id"
+FOUND = "SELECT image_id, status, alt_text, located(uri) AS uri, byte_offset, byte_length FROM images ORDER BY image_id"
 
 
 @pytest.fixture

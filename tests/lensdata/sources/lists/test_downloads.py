@@ -28,7 +28,7 @@ from tests.helpers import png
 from tests.lensdata.sources.lists.web import Web, serve
 
 FAKE = f"{sys.executable} {ROOT / 'tests' / 'fakes' / 'img2dataset.py'}"
-COLUMNS = "image_id, uri, status, status_reason, alt_text, url, sha256"
+COLUMNS = "image_id, located(uri) AS uri, status, status_reason, alt_text, url, sha256"
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def test_bytes_in_parquet_become_tars_once(opened: catalog.Catalog, tmp_path: Pa
         (3, "ok", "NUL", None, None, 40),
     ]
     assert "rows of tables without an image: 1 (such as" in capsys.readouterr().err
-    row = opened.sql("SELECT uri, byte_offset, byte_length FROM images WHERE image_id = 1").row(0)
+    row = opened.sql("SELECT located(uri) AS uri, byte_offset, byte_length FROM images WHERE image_id = 1").row(0)
     assert locate.read(*row) == png(1)
     with tarfile.open(row[0]) as tar:
         assert json.load(tar.extractfile("000000000000.json"))["imported_from"] == str(path)  # type: ignore[arg-type]
@@ -69,9 +69,9 @@ def test_a_changed_table_updates_and_loses_rows(opened: catalog.Catalog, tmp_pat
     table(path, image=[png(1), png(9)])
     os.utime(path, ns=(1, 1))
     done = ingest(opened, [path], workers=1)
-    assert (done.added, done.updated, done.unchanged, done.gone) == (0, 1, 1, 1)
+    assert (done.added, done.updated, done.unchanged, done.gone) == (1, 0, 1, 2)
     found = opened.sql("SELECT status, sha256 FROM images ORDER BY image_id").rows()
-    assert found == [("ok", digest(1)), ("ok", digest(9)), ("missing", digest(3))]
+    assert found == [("ok", digest(1)), ("missing", digest(2)), ("missing", digest(3)), ("ok", digest(9))]
     assert ingest(opened, [path], workers=1).gone == 0
 
 
@@ -112,7 +112,7 @@ def test_paths_and_urls(opened: catalog.Catalog, tmp_path: Path) -> None:
     assert opened.sql(FOUND).rows()[1][1] == "ok"
     picture(3, 64, 64).save(tmp_path / "sub" / "a.png")
     assert ingest(opened, [path], workers=1).updated == 1
-    assert opened.sql(FOUND).rows()[0][5] == 64
+    assert [row[5] for row in opened.sql(FOUND).rows() if row[1] == "ok"] == [40, 64]
     remote = tmp_path / "remote.bin"  # `local://` goes through fsspec like s3:// does
     remote.write_bytes(png(5))
     assert fsspec.core.url_to_fs(f"local://{remote}")
@@ -218,7 +218,7 @@ def test_the_command(command, tmp_path: Path) -> None:
     assert wrong.stderr.count("\n") == 1
     assert not (tmp_path / "catalog").exists()
     done = command("lensdata", "ingest", path, "--image-column", "jpg", "--text-column", "words", "--json")
-    assert json.loads(done.stdout) == {"added": 1, "updated": 0, "unchanged": 0, "gone": 0}
+    assert json.loads(done.stdout) == {"added": 1, "updated": 0, "unchanged": 0, "gone": 0, "moved": 0}
 
 
 def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_
     path = table(tmp_path / "t.parquet", image=[login], url=[login])
     pixels = table(tmp_path / "p.parquet", image=[png(1)], url=[login])
     assert ingest(opened, [path, pixels], workers=1).added == 2
-    found = opened.sql("SELECT uri, url, status, status_reason FROM images ORDER BY image_id").rows()
+    found = opened.sql("SELECT located(uri) AS uri, url, status, status_reason FROM images ORDER BY image_id").rows()
     shown = "http://***@127.0.0.1:9/a.png"
     assert found[0] == (shown, shown, "missing", "a URL with a login")
     assert found[1][1:3] == (shown, "ok")
