@@ -13,6 +13,7 @@ import duckdb
 import polars as pl
 
 from catalog import metrics, mixture
+from catalog import scorers as whose
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
 from catalog.manifest import Manifest, files, load
@@ -31,8 +32,10 @@ class Selection:
     `dedup=False` keeps near-duplicates; `captions` are the styles that may serve as the training caption, best first;
     `sources` are the kinds of source to select from (None: all), each with its repeats: how many times an epoch of
     training shows each of its images (see catalog.mixture). Of near-duplicates across kinds one of these is kept.
+    `scorers` names whose scores count (metric -> tier, name or name@revision; see catalog.scorers); of the other
+    metrics the scorer in use, the newest that is complete.
 
-    Raises BadInput for an unknown threshold or source, or a number that is none.
+    Raises BadInput for an unknown threshold, source or scorer, or a number that is none.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Selection:
         dedup: bool = True,
         captions: tuple[str, ...] = CAPTION_STYLES,
         sources: Mapping[str, float] | None = None,
+        scorers: Mapping[str, str] | None = None,
         **thresholds: float | None,
     ) -> None:
         defaults = metrics.thresholds()
@@ -56,7 +60,8 @@ class Selection:
             raise BadInput(f"unknown caption style {', '.join(unknown)}; there are dense, brief and alt")
         if where is not None:
             _check_condition(where)
-        self.catalog = catalog
+        self._scorers = whose.chosen(catalog, scorers or {})
+        self.catalog = catalog.judged_by(self._scorers) if self._scorers else catalog
         self.where = where
         self.captions = captions
         self.thresholds: dict[str, float | None] = {**defaults, **thresholds}
@@ -118,6 +123,12 @@ class Selection:
         finally:
             spool.unlink(missing_ok=True)
 
+    def scorers(self) -> dict[str, str]:
+        """Whose scores count: metric -> tier/name@revision."""
+        rows = whose.known(self.catalog)
+        ids = {row["metric"]: row["scorer_id"] for row in rows if row["in_use"]} | self._scorers
+        return {row["metric"]: whose.shown(row) for row in rows if ids.get(row["metric"]) == row["scorer_id"]}
+
     def explain_empty(self) -> str:
         """Why nothing was selected, in one line."""
         steps = self.funnel()
@@ -151,7 +162,7 @@ def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
     with catalog.session():
         version = catalog.version
         selection.write(spool)
-        unmeasured = selection.unmeasured()
+        unmeasured, scorers = selection.unmeasured(), selection.scorers()
     counts = pl.scan_parquet(spool, glob=False).group_by("bucket", "source").len().collect()
     total = int(counts["len"].sum())
     if not total:
@@ -187,6 +198,7 @@ def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
             "query": selection.query,
             "parameters": selection.parameters,
             "captions": list(selection.captions),
+            "scorers": scorers,
             "unmeasured": unmeasured,
             "buckets": files.bucket_rows(buckets),
             "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),

@@ -9,6 +9,7 @@ import polars as pl
 
 from catalog import metrics
 from catalog.errors import BadInput
+from catalog.scorers import known, shown
 from catalog.select import Selection
 
 SWEEP_LIMIT = 1_000
@@ -56,10 +57,7 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
     if found.is_empty():
         raise BadInput(f"there is no image {image_id} in {selection.catalog.root}")
     row = found.row(0, named=True)
-    scorers = {
-        r["scorer_id"]: f"{r['tier']}/{r['name']}@{r['revision']}"
-        for r in selection.catalog.named("score/scorers").iter_rows(named=True)
-    }
+    scorers = {scorer["scorer_id"]: shown(scorer) for scorer in known(selection.catalog)}
     rules: list[dict[str, Any]] = []
     if selection.sources is not None:
         kinds = ", ".join(selection.sources)

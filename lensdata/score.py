@@ -23,7 +23,7 @@ from lensdata import engine, filters, scorers
 from lensdata.models import Models, Plan
 from lensdata.models.view import SHORT_SIDE
 from lensdata.stage import LEFT, Row, Stage, chunks, commit_waiting, pages, run_stage
-from lensdata.vectors import save_vectors, thumbnail
+from lensdata.vectors import drop_unused, save_vectors, thumbnail
 
 PART_IMAGES = 128
 CHEAP_PART_IMAGES = 1_024  # without models: some seconds of work, and fewer commits
@@ -82,6 +82,7 @@ def score(
         tasks = chunks(catalog, stage, pending(), settings)
         tally = run_stage(catalog, stage, tasks, total, workers, on, _scorers_of)
         scorers.settle(catalog)
+        drop_unused(catalog)
     failed, left = tally["failed"], tally[LEFT]
     if total and failed + left == total:
         raise LensError(_none_read(catalog, total, first_id, failed))

@@ -9,6 +9,7 @@ from typing import Any
 from catalog import Catalog, metrics
 from catalog.errors import BadInput
 from catalog.notices import say
+from catalog.scorers import shown
 from catalog.store.database import Statement
 from lensdata import filters
 from lensdata.models import METRICS as LEARNED
@@ -90,11 +91,6 @@ def settle(catalog: Catalog) -> None:
         catalog.commit(
             "scorers", name, len(chosen), [Statement("score/scorers_use", {"ids": chosen})], views=True
         )
-
-
-def shown(scorer: dict[str, Any]) -> str:
-    """A row of `scorers` as people read it."""
-    return f"{scorer['tier']}/{scorer['name']}@{scorer['revision']}"
 
 
 def embedding_model(identity: ScorerId) -> str:

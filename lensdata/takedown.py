@@ -19,6 +19,7 @@ from catalog.manifest import Manifest
 from catalog.notices import say
 from catalog.store import parts, snapshot
 from catalog.store.database import Statement
+from lensdata.vectors import drop_unused
 
 FORGET = ("remove/images", "remove/scores", "remove/captions", "remove/clusters", "remove/embeddings")
 
@@ -47,7 +48,7 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
         )
         catalog.commit_part("remove", part, FORGET, reason=reason)
         snapshot.remove(catalog.root)
-        _drop_unused_vectors(catalog)
+        drop_unused(catalog)
         gone = set(ids)
         rewritten = [
             name
@@ -72,14 +73,6 @@ def _blank(root: Path, vectors: pl.DataFrame) -> None:
             if row < len(matrix):
                 matrix[row] = 0
                 matrix.flush()
-
-
-def _drop_unused_vectors(catalog: Catalog) -> None:
-    """Delete parts of vectors and thumbnails of which no row is in use: what a killed job left may show the image."""
-    used = set(catalog.named("remove/vector_parts").iter_rows())
-    for path in (catalog.root / "embeddings").glob("*/score-*.npy"):
-        if (path.parent.name, path.name.partition(".")[0]) not in used:
-            path.unlink()
 
 
 def _without(catalog: Catalog, old: Manifest, gone: set[int], parent: Path | None) -> list[str]:

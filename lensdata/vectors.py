@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from catalog.store import parts
+from catalog.store.database import Database
 
 THUMBNAIL_SIDE = 32
 
@@ -35,6 +36,15 @@ def _save(path: Path, array: np.ndarray) -> None:
     content = io.BytesIO()
     np.save(content, array)
     parts.write_bytes(path, content.getvalue())
+
+
+def drop_unused(catalog: Database) -> None:
+    """Delete the parts of which no row is in use: what a killed job left, and what was computed anew since. Call it
+    within a job, when all finished parts are in."""
+    used = set(catalog.named("remove/vector_parts").iter_rows())
+    for path in (catalog.root / "embeddings").glob("*/score-*.npy"):
+        if (path.parent.name, path.name.partition(".")[0]) not in used:
+            path.unlink(missing_ok=True)
 
 
 class Damaged(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import polars as pl
@@ -52,6 +53,7 @@ class Database:
         self.root = _absolute(path)
         self.read_only = read_only
         self._current: bool | None = None  # whether schema and views are this Lens's; None: not looked at yet
+        self._scorers: Mapping[str, int] = schema.NONE
         self._shared: dict[int, duckdb.DuckDBPyConnection] = {}  # of a `session`, by its thread
         if self.root.exists() and not self.root.is_dir():
             raise BadInput(f"{self.root} is a file; a catalog is a folder")
@@ -111,6 +113,12 @@ class Database:
     def version(self) -> int:
         """Counts the catalog's states: one more for every part committed."""
         return int(self.named("catalog/version").item())
+
+    def judged_by(self, scorers: Mapping[str, int]) -> Self:
+        """This catalog with views that show for some metrics (-> scorer_id) another scorer than the one in use."""
+        other = copy.copy(self)
+        other._scorers, other._shared = dict(scorers), {}
+        return other
 
     # ---- writing
 
@@ -190,7 +198,7 @@ class Database:
         """A connection on which the query `text` may run."""
         shared = self._shared.get(threading.get_ident())
         with self._connected() if shared is None else nullcontext(shared) as connection:
-            if self._current:
+            if self._current and not self._scorers:
                 snapshot.use(connection, self.root / DATABASE, text)
             yield connection
 
@@ -203,8 +211,10 @@ class Database:
                 if self._current is None:
                     self._current = self._is_current(connection)
                 if self._current or self.read_only:
-                    if not self._current:  # the present views live with a connection that may not write
-                        schema.create_views(connection, temporary=True)
+                    if (
+                        not self._current or self._scorers
+                    ):  # these views live with a connection that may not write
+                        schema.create_views(connection, True, self._scorers)
                     yield connection
                     return
             finally:

@@ -3,6 +3,8 @@ and from the scorers in use."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
@@ -12,6 +14,7 @@ from catalog.store import statements
 from catalog.store.connection import row
 
 NEWEST = statements.versions()[-1]
+NONE: Mapping[str, int] = MappingProxyType({})
 BY_SCORER = 3  # from this version on, `measured` has two columns for each scorer
 
 
@@ -41,9 +44,13 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     create_views(connection)
 
 
-def create_views(connection: duckdb.DuckDBPyConnection, temporary: bool = False) -> None:
-    """Make the views anew; `temporary` ones live with a connection that may not write."""
+def create_views(
+    connection: duckdb.DuckDBPyConnection, temporary: bool = False, scorers: Mapping[str, int] = NONE
+) -> None:
+    """Make the views anew; `temporary` ones live with a connection that may not write. `scorers` (metric -> id) take
+    the place of those in use."""
     given = slots(connection)
+    given["in_use"] |= scorers
     for text in statements.views(**given):
         connection.execute(text.replace("OR REPLACE", "OR REPLACE TEMP") if temporary else text)
     if not temporary:

@@ -64,6 +64,20 @@ class Weighted(click.ParamType):
             self.fail(f"{value!r} does not end in a number after `=`", param, ctx)
 
 
+class Named(click.ParamType):
+    """`METRIC=SCORER` -> (metric, scorer)."""
+
+    name = "METRIC=SCORER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        metric, equals, scorer = value.partition("=")
+        if not (metric and equals and scorer):
+            self.fail(f"{value!r} is not METRIC=SCORER, such as aesthetic=paper", param, ctx)
+        return metric, scorer
+
+
 def _mixture(given: tuple[tuple[str, float], ...]) -> dict[str, float] | None:
     twice = {kind for kind, _ in given if [other for other, _ in given].count(kind) > 1}
     if twice:
@@ -90,6 +104,7 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
         }
         selection = {**chosen, "where": options.pop("where"), "dedup": options.pop("dedup")}
         selection["sources"] = _mixture(options.pop("mixture"))
+        selection["scorers"] = dict(options.pop("scorers"))
         selection["captions"] = tuple(options.pop("captions").split(","))
         return command(*args, selection=selection, **{k: v for k, v in options.items() if k not in helps})
 
@@ -102,6 +117,11 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
     decorated = click.option(
         source_flag, "mixture", type=Weighted(), multiple=True,
         help="Only images of this kind of source, each seen WEIGHT times (1) an epoch of training (repeatable).",
+    )(decorated)  # fmt: skip
+    decorated = click.option(
+        "--scorer", "scorers", type=Named(), multiple=True,
+        help="Whose scores count for a metric, such as aesthetic=paper or aesthetic=NAME@REVISION (repeatable).  "
+        "[default: the newest scorer that has measured every image]",
     )(decorated)  # fmt: skip
     decorated = click.option("--where", metavar="SQL", help="A further condition over the view `trainable`.")(
         decorated

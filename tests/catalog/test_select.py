@@ -98,6 +98,30 @@ def test_scores_of_two_scorers_stand_side_by_side(filled: catalog.Catalog) -> No
     assert kept == 12, "the other scorer's values are still there"
 
 
+def test_a_selection_names_whose_scores_count(filled: catalog.Catalog) -> None:
+    halves = {image_id: {"aesthetic": 1.0} for image_id in range(1, 7)}
+    commit_scores(filled, halves, "other")
+    assert filled.select().scorers()["aesthetic"] == "test/test@1"
+    plain = filled.select().manifest()
+    chosen = filled.select(scorers={"aesthetic": "other"})
+    assert (
+        chosen.frame()["image_id"].to_list() == []
+    )  # six were not measured, and six are below the threshold
+    assert chosen.unmeasured()["aesthetic"] == 6
+    low = filled.select(scorers={"aesthetic": "other@1"}, min_aesthetic=1)
+    assert set(low.frame()["image_id"]) <= set(range(1, 7)) and len(low.frame()) > 0
+    fixed = low.manifest()
+    assert fixed.info["scorers"] == plain.info["scorers"] | {"aesthetic": "test/other@1"}
+    assert fixed.samples["aesthetic"].unique().to_list() == [1.0]
+    assert filled.sql("SELECT DISTINCT aesthetic FROM scores").item() == 5.0  # for everybody else
+    with pytest.raises(
+        BadInput, match="no scorer of aesthetic is called 'papper'; there are test/test@1, test/other@1"
+    ):
+        filled.select(scorers={"aesthetic": "papper"})
+    with pytest.raises(BadInput, match="nothing has measured 'beauty'"):
+        filled.select(scorers={"beauty": "x"})
+
+
 def duplicates(filled: catalog.Catalog, ids: list[int], keeper: int) -> None:
     """Make one cluster of the given images."""
     from catalog.store import parts

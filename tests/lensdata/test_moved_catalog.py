@@ -8,8 +8,6 @@ import duckdb
 import polars as pl
 
 import catalog
-from catalog import manifest
-from catalog.store import statements
 from lensdata import score
 from lensdata.bucket import bucket
 from lensdata.caption import FromSource, caption

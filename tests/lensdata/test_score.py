@@ -15,8 +15,9 @@ from lensdata import filters, scorers
 from lensdata.dedup import dedup
 from lensdata.ingest import ingest
 from lensdata.score import Summary, score
+from lensdata.vectors import save_vectors
 from tests.fakes import zoo
-from tests.helpers import picture
+from tests.helpers import commit_scores, picture
 
 LIGHT = ("nsfw", "aesthetic", "watermark")
 CHEAP = ("clarity", "entropy", "luminance")
@@ -174,3 +175,15 @@ def test_unknown_names_are_refused() -> None:
         scorers.chosen("light", ("beauty",))
     with pytest.raises(BadInput, match="'heavy'"):
         scorers.chosen("heavy")
+
+
+def test_vectors_that_no_image_has_any_more_are_swept(filled_own: catalog.Catalog) -> None:
+    folder = filled_own.root / "embeddings" / "m"
+    rows = [(np.zeros(4), np.zeros((32, 32, 3), np.uint8))]
+    save_vectors(folder, "score-killed", rows)  # whose part was never finished
+    save_vectors(folder, "score-test-1", rows)
+    commit_scores(filled_own, {1: {"embedding_model": "m", "embedding_row": 0}})
+    (used,) = filled_own.sql("SELECT part FROM embeddings WHERE row >= 0")["part"].to_list()
+    save_vectors(folder, used, rows)
+    score(filled_own, only=("clarity",), workers=1)
+    assert sorted(path.name for path in folder.iterdir()) == [f"{used}.npy", f"{used}.thumb.npy"]

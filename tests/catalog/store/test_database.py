@@ -93,7 +93,8 @@ def older_catalog(root: Path, version: int) -> None:
             for number in (1, 3):
                 connection.execute(statements.statement("score/scorer_columns", id=number))
             connection.execute(
-                "INSERT INTO measured BY NAME SELECT 1 AS image_id, 0.25 AS value_1, 'corrupt: no' AS error_3, 7 AS phash"
+                "INSERT INTO measured BY NAME "
+                "SELECT 1 AS image_id, 0.25 AS value_1, 'corrupt: no' AS error_3, 7 AS phash"
             )
         else:
             for number, metric in enumerate(("nsfw", "aesthetic", "aesthetic"), 1):

@@ -52,7 +52,9 @@ def test_bytes_in_parquet_become_tars_once(opened: catalog.Catalog, tmp_path: Pa
         (3, "ok", "NUL", None, None, 40),
     ]
     assert "rows of tables without an image: 1 (such as" in capsys.readouterr().err
-    row = opened.sql("SELECT located(uri) AS uri, byte_offset, byte_length FROM images WHERE image_id = 1").row(0)
+    row = opened.sql(
+        "SELECT located(uri) AS uri, byte_offset, byte_length FROM images WHERE image_id = 1"
+    ).row(0)
     assert locate.read(*row) == png(1)
     with tarfile.open(row[0]) as tar:
         assert json.load(tar.extractfile("000000000000.json"))["imported_from"] == str(path)  # type: ignore[arg-type]
@@ -226,7 +228,9 @@ def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_
     path = table(tmp_path / "t.parquet", image=[login], url=[login])
     pixels = table(tmp_path / "p.parquet", image=[png(1)], url=[login])
     assert ingest(opened, [path, pixels], workers=1).added == 2
-    found = opened.sql("SELECT located(uri) AS uri, url, status, status_reason FROM images ORDER BY image_id").rows()
+    found = opened.sql(
+        "SELECT located(uri) AS uri, url, status, status_reason FROM images ORDER BY image_id"
+    ).rows()
     shown = "http://***@127.0.0.1:9/a.png"
     assert found[0] == (shown, shown, "missing", "a URL with a login")
     assert found[1][1:3] == (shown, "ok")
