@@ -90,7 +90,7 @@ class Listing:
         """Write the next page; None if nothing is left."""
         if self.broke is not None:
             return None
-        limit, began = max(PAGE_ITEMS, self._listed), time.monotonic()
+        limit, began = self._limit(), time.monotonic()
         patience = max(PAGE_SECONDS, 10 * self._slowest)
         path, before = self._file(f"{len(self.pages):06d}"), self._listed
         with pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1) as writer:
@@ -110,6 +110,10 @@ class Listing:
                 writer.write_table(_table(rows))
         self.pages.append(path)
         return path if self._listed > before else None
+
+    def _limit(self) -> int:
+        """How many images the next page may hold: as many as were listed before, so that pages are few."""
+        return max(PAGE_ITEMS, self._listed)
 
     def _row(self, item: Item) -> tuple[Any, ...]:
         was = item.was and self.place(item.was)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -30,7 +30,9 @@ from catalog.buckets import BUCKETS
 from catalog.store import parts, snapshot
 from lensdata import score, scorers
 from lensdata.ask import sweep_table, why
+from lensdata.listing import PAGE_ITEMS, Listing
 from lensdata.models import ScorerId
+from lensdata.sources import Item, Source, Survey
 
 ROUNDS = 5
 FILL = Path(__file__).with_name("catalog_scale.sql").read_text(encoding="utf-8")
@@ -157,6 +159,42 @@ def large_commit(opened: catalog.Catalog, images: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+class Names(Source):
+    """The names of `count` images from id `first` on, as `fill` wrote them; beyond its last they are new."""
+
+    def __init__(self, first: int, count: int) -> None:
+        super().__init__(Path("/data/images"))
+        self.ids = range(first, first + count)
+
+    def check(self) -> None:
+        pass
+
+    def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
+        for n in self.ids:
+            tar, row = divmod(n, 10_000)
+            given = (100_000, None, None, 2_048_000_000, 1767225600000000000 + tar)
+            yield Item(f"/data/images/part-{tar:06d}.tar", row * 204_800, *given)
+
+
+def listing(opened: catalog.Catalog, images: int) -> dict[str, float]:
+    """CPU seconds of looking up a million names, none of which is known."""
+
+    def look_up() -> None:
+        with Listing(opened, Survey(), False) as pages:
+            for _ in pages.todo([Names(images + 1_000_001, PART)]):
+                pass
+
+    def one_by_one() -> None:
+        with patch.object(Listing, "_limit", lambda self: PAGE_ITEMS):
+            look_up()
+
+    def names() -> None:
+        assert sum(1 for _ in Names(images + 1, PART).list(Survey(), opened.root)) == PART
+
+    return {"listing 1M names": _cpu(names), "listing and looking them up": _cpu(look_up),
+            "the same in pages of one size": _cpu(one_by_one)}  # fmt: skip
+
+
 def measure(root: Path, images: int) -> dict[str, float]:
     """Every figure of a catalog of `images`, printed as it comes."""
     database = root / "catalog.duckdb"
@@ -219,6 +257,7 @@ def measure(root: Path, images: int) -> dict[str, float]:
         made.unlink()
         show({"peak memory, making it": peak_gigabytes(root, 0)}, "GB")
     writer = catalog.open(root)
+    show(listing(writer, images))
     show(commits(writer, images))
     show(large_commit(writer, images))
     return found
