@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from catalog import Catalog
 from catalog.store import parts
 from lensdata.sources import Item, Survey
-from lensdata.sources.item import IMAGE_SUFFIXES
+from lensdata.sources.item import IMAGE_SUFFIXES, held
 
 SEEN = pa.schema([("uri", pa.string())])
 REWRITTEN = "the tar was rewritten and holds no image at this place any more"
@@ -63,8 +63,9 @@ def find_gone(catalog: Catalog, survey: Survey, seen: Seen) -> pl.DataFrame:
 def _rewritten(catalog: Catalog, survey: Survey) -> pl.DataFrame:
     if not survey.tars:
         return pl.DataFrame()
-    rows = [(uri, *facts) for uri, facts in survey.tars.items()]
-    tars = pl.DataFrame(rows, schema=["uri", "file_size", "file_mtime_ns"], orient="row")
+    rows = [(uri, *map(held, facts)) for uri, facts in survey.tars.items()]
+    schema = {"uri": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64}
+    tars = pl.DataFrame(rows, schema=schema, orient="row")
     return catalog.query("ingest/gone", {}, {"tars": tars})
 
 

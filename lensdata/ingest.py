@@ -219,7 +219,7 @@ def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> Non
             "text_changed": False,
         }
         return
-    if row["sha256"] is not None and row["status"] == pixels.OK and _judged_by_decoding(known):
+    if row["sha256"] is not None and row["status"] in READABLE and _judged_by_decoding(known):
         row["status"], row["status_reason"] = known["status"], known["status_reason"]
     before, now = known["status"] in READABLE, row["status"] in READABLE
     row["change"] = "back" if now and not before else "lost" if before and not now else "file"
@@ -228,6 +228,18 @@ def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> Non
 def _judged_by_decoding(known: dict[str, Any]) -> bool:
     """Whether a verdict on the same bytes goes deeper than a good header: scoring decodes the pixels."""
     return known["width"] is not None and known["status"] not in (pixels.MISSING, pixels.TOO_LARGE)
+
+
+def _refuse(row: Row, faults: dict[str, str]) -> Row | None:
+    """The row of an image about which a file says what no column holds; none where that is its place."""
+    if not faults.keys().isdisjoint(("image_id", "uri", "byte_offset")):
+        return None
+    row["byte_length"] = row["byte_length"] or 0
+    if row["status"] in READABLE:
+        row |= {"status": pixels.CORRUPT, "status_reason": "; ".join(faults.values())}
+    elif row["status_reason"] is None:
+        row["status_reason"] = "; ".join(faults.values())
+    return row
 
 
 def _count(frame: pl.DataFrame) -> dict[str, int]:
@@ -248,4 +260,5 @@ STAGE = Stage(
     tally=_count,
     resumes=False,
     outdates=("score", "caption"),
+    refuse=_refuse,
 )  # fmt: skip

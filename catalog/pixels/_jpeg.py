@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from catalog.pixels import _colour
+from catalog.pixels import _colour, _exif
 from catalog.pixels._types import CORRUPT, TRUNCATED, UNSUPPORTED, Damaged
 
 _EOI = b"\xff\xd9"
@@ -35,6 +36,13 @@ class JpegHeader:
     scan_at: int = 0  # where the first scan starts
     exif: bytes | None = None
     icc_chunks: list[tuple[int, bytes]] = field(default_factory=list)
+
+    frames: ClassVar[int] = 1
+    complaint: ClassVar[None] = None
+
+    @property
+    def orientation(self) -> int:
+        return _exif.orientation(self.exif)
 
     @property
     def icc(self) -> bytes | None:
