@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from catalog import extras, metrics
-from catalog.console import emit_json
+from catalog.console import LOCAL_PATH, emit_json
 from catalog.errors import BadInput
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = LOCAL_PATH
 
 
 class Source(click.ParamType):
