@@ -52,11 +52,16 @@ def create_views(connection: duckdb.DuckDBPyConnection, temporary: bool = False)
 
 
 def slots(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows, and the metrics
-    that have columns: those of the registry, and those that were scored under another one."""
+    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows, metric -> its
+    tier, and the metrics that have columns: those of the registry, and those that were scored under another one."""
     found = connection.execute(statements.statement("score/scorers")).fetchall()
     in_use = {metric: id for id, metric, *_, used in found if used}
-    return {"in_use": in_use, "columns": list(dict.fromkeys([*metrics.names(), *sorted(in_use)]))}
+    tiers = {metric: tier for _, metric, _, _, _, tier, used in found if used}
+    return {
+        "in_use": in_use,
+        "tiers": tiers,
+        "columns": list(dict.fromkeys([*metrics.names(), *sorted(in_use)])),
+    }
 
 
 def _scorers(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:

@@ -117,12 +117,16 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
 def _threshold_help() -> dict[str, str]:
     """Every threshold's name and what its option says."""
     ends = {"min": "Lowest", "max": "Highest"}
-    return {
-        name: f"{ends[name[:3]]} {rule.name}: {rule.metric.unit}.  [default: {_number(value)}]"
-        for rule in metrics.rules()
-        if rule.metric
-        for name, value in rule.limits.items()
-    }
+    found = {}
+    for rule in metrics.rules():
+        light = rule.limits_of(metrics.LIGHT)
+        for name, value in rule.limits.items():
+            default = _number(value)
+            if light[name] != value:
+                default += f"; {_number(light[name])} of light scores"
+            unit = rule.metric.unit if rule.metric else ""
+            found[name] = f"{ends[name[:3]]} {rule.name}: {unit}.  [default: {default}]"
+    return found
 
 
 def _number(value: float | None) -> str:
