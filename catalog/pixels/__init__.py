@@ -105,8 +105,11 @@ def _inspect(data: bytes) -> tuple[Header, _formats.Opened | None]:
     fmt = None
     try:
         fmt = _formats.sniff(data)
-        with listening(fmt) as heard:
-            opened = _formats.read_header(data, fmt)
+        if fmt in _formats.PILLOWS:
+            with listening(fmt) as heard:
+                opened = _formats.read_header(data, fmt)
+        else:
+            heard, opened = [], _formats.read_header(data, fmt)
     except Exception as error:  # whatever a reader raises on damaged bytes is its verdict on them
         damage = _formats.verdict(error, data, fmt or "")
         return Header(fmt, status=damage.status, reason=damage.reason), None

@@ -32,6 +32,7 @@ _READERS: dict[str, type[ImageFile]] = {
     "jp2": Jpeg2KImageFile,
     "ppm": PpmImageFile,
 }
+PILLOWS = frozenset(_READERS) - {"png", "webp"}  # whose headers it reads, too
 _SIGNATURES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -143,12 +144,8 @@ def open_pillow(data: bytes, fmt: str) -> ImageFile:
 
 def read_header(data: bytes, fmt: str) -> Opened:
     """The header as stored, with all that reading it has opened. Raises whatever the reader raises."""
-    if fmt == "jpeg":
-        return _jpeg.read_header(data)
-    if fmt == "png":
-        return _png.read_header(data)
-    if fmt == "webp":
-        return _webp.read_header(data)
+    if fmt not in PILLOWS:
+        return {"jpeg": _jpeg, "png": _png, "webp": _webp}[fmt].read_header(data)
     image = open_pillow(data, fmt)
     try:
         frames = int(getattr(image, "n_frames", 1))

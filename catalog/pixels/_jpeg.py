@@ -92,6 +92,23 @@ def read_header(data: bytes) -> JpegHeader:
         at = after
 
 
+def picture(data: bytes, scan_at: int) -> bytes:
+    """The file with nothing before its first scan, which starts at `scan_at`, but what makes the picture: Pillow
+    stumbles over malformed segments of applications. JFIF and Adobe say how colours are meant."""
+    kept, at = [data[:2]], data.find(b"\xff", 2)
+    while at < scan_at:
+        marker = data[at + 1]
+        if marker == 0xFF or marker == 0 or marker in _STANDALONE:
+            at = data.find(b"\xff", at + (1 if marker == 0xFF else 2))
+            continue
+        after = at + 2 + ((data[at + 2] << 8) | data[at + 3])
+        jfif = marker == 0xE0 and data.startswith(b"JFIF\0", at + 4) and after - at >= 18
+        if jfif or marker == 0xEE or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(data[at:after])
+        at = after if after >= scan_at else data.find(b"\xff", after)
+    return b"".join([*kept, data[scan_at:]])
+
+
 def decode(data: bytes, header: JpegHeader, least: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
     """Stored (not yet oriented) sRGB pixels uint8 [h, w, 3] and the decoder's warnings.
 
@@ -176,7 +193,7 @@ def _by_pillow(
 ) -> np.ndarray:
     """The pixels of a JPEG that TurboJPEG refuses, at the same scale."""
     try:
-        image = JpegImageFile(io.BytesIO(data))
+        image = JpegImageFile(io.BytesIO(picture(data, header.scan_at)))
         if scale:
             image.draft(
                 image.mode, (header.width // scale["min_factor"], header.height // scale["min_factor"])

@@ -102,6 +102,21 @@ def test_no_segment_around_a_jpeg_makes_it_unreadable(data: st.DataObject) -> No
     assert decoded.status == pixels.OK and np.array_equal(decoded.rgb, pixels.decode(JPEG).rgb)
 
 
+@pytest.mark.parametrize(
+    ("marker", "body"),
+    [(0xE0, b"JFIF\0\1"), (0xE1, b"Exif\0\0II*\0\x08\0\0\0\5\0\1"), (0xE2, b"ICC_PROFILE\0\1"), (0xE2, b"MPF\0II*\0"),
+     (0xED, b"Photoshop 3.0\0008BIM\3\xed\5"), (0xFE, b"")],
+)  # fmt: skip
+def test_nor_one_that_turbojpeg_leaves_to_pillow(
+    marker: int, body: bytes, recwarn: pytest.WarningsRecorder
+) -> None:
+    odd = zoo.by_name("jpeg-odd-subsampling").data
+    segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+    decoded, bare = pixels.decode(odd[:2] + segment + odd[2:]), pixels.decode(odd)
+    assert bare.status == pixels.OK and decoded.rgb is not None and np.array_equal(decoded.rgb, bare.rgb)
+    assert not recwarn.list
+
+
 def test_a_large_profile_is_used_and_one_without_end_is_not() -> None:
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     (count,) = struct.unpack_from(">I", profile, 128)
