@@ -123,7 +123,7 @@ def _threshold_help() -> dict[str, str]:
         for name, value in rule.limits.items():
             default = _number(value)
             if light[name] != value:
-                default += f"; {_number(light[name])} of light scores"
+                default += f"; with light scores {_number(light[name])}"
             unit = rule.metric.unit if rule.metric else ""
             found[name] = f"{ends[name[:3]]} {rule.name}: {unit}.  [default: {default}]"
     return found
