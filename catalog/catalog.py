@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from catalog.errors import BadInput
 from catalog.store.database import Database
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ class Catalog(Database):
 def open(path: str | Path, read_only: bool = False, at_once: bool = True) -> Catalog:
     """Open the catalog in the folder `path`; for writing it is made if absent and migrated if older.
 
-    Raises BadInput if there is none to read, if `path` is not a folder, or if a newer Lens wrote it; the last only
-    with the first query if `at_once` is off, which saves a reader from opening the database twice.
+    Raises BadInput if there is none to read, if `path` is a URL or not a folder, or if a newer Lens wrote it; the
+    last only with the first query if `at_once` is off, which saves a reader from opening the database twice.
     """
+    if isinstance(path, str) and "://" in path:
+        raise BadInput(f"a catalog is a folder on this machine; {path} is a URL")
     return Catalog(path, read_only, at_once)

@@ -10,8 +10,10 @@ import atexit
 import json
 import logging
 import os
+import re
 import sys
 import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -20,6 +22,27 @@ from catalog import notices
 from catalog.errors import LensError, one_line
 
 PLAIN_LINE_SECONDS = 10.0
+
+
+class LocalPath(click.Path):
+    """A path on this machine, as every option and argument takes it that names one; a URL is refused, since as a path
+    it would be a folder `s3:` below the current one."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(path_type=Path, **how)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        text = os.fsdecode(value)
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+            if text.startswith("file://"):
+                advice = "write the path alone"
+            else:
+                advice = "name a local one, and copy to or from it"
+            self.fail(f"{text} is a URL where a local path is needed; {advice}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = LocalPath()
 
 
 def emit_json(value: Any) -> None:

@@ -16,6 +16,7 @@ from importlib import import_module
 from catalog.errors import BadInput, LensError
 
 OWN = "LENS_METRICS"
+LIGHT = "light"  # the tier of the small models that packages bring (lensdata.models)
 
 OFF_BELOW, OFF_ABOVE = (
     -math.inf,
@@ -28,6 +29,7 @@ class Metric:
     """One measured value of an image.
 
     `least` and `most` are the default thresholds `min_NAME` and `max_NAME`; None: there is no such threshold.
+    `light_least` and `light_most` are the defaults instead where the scorer in use is one of the light tier.
     `low` and `high` bound the values where a bound is known; `log` asks for a logarithmic axis. A `learned` metric is
     measured by a model that `--models` chooses; any other by the function `measure` ("module:name", from a
     `lensdata.filters.Picture` to a float), whose results carry the scorer id `scorer` at `revision`.
@@ -38,6 +40,8 @@ class Metric:
     unit: str
     least: float | None = None
     most: float | None = None
+    light_least: float | None = None
+    light_most: float | None = None
     low: float | None = None
     high: float | None = None
     log: bool = False
@@ -49,18 +53,29 @@ class Metric:
     @property
     def limits(self) -> dict[str, float | None]:
         """Its thresholds' names with their defaults; None is off."""
-        named = (("min", self.least), ("max", self.most))
-        return {f"{end}_{self.name}": value if math.isfinite(value) else None
-                for end, value in named if value is not None}  # fmt: skip
+        return self.limits_of(None)
 
+    def limits_of(self, tier: str | None) -> dict[str, float | None]:
+        """As `limits`, where the scorer in use is of this tier."""
+        found: dict[str, float | None] = {}
+        for end, value, light in (("min", self.least, self.light_least), ("max", self.most, self.light_most)):
+            if value is not None:
+                default = light if tier == LIGHT and light is not None else value
+                kept = default if math.isfinite(default) else None
+                found[f"{end}_{self.name}"] = DEFAULTS.get(f"{end}_{self.name}", kept)
+        return found
+
+
+DEFAULTS: dict[str, float | None] = {}  # thresholds that `set_defaults` has given other defaults
 
 # In the order of the paper's filters (section 2.1). least/most of `aesthetic` are the paper's; it gives none for the
-# others, so those are ours: docs/thresholds.md says how they were chosen.
+# others, so those are ours: docs/thresholds.md says how they were chosen. The light tier's drop at most one clean
+# photograph in fifty each, by the measurement in docs/light-models.md; its watermark detector cannot, and is off.
 METRICS: tuple[Metric, ...] = (
     Metric("nsfw", "NSFW", "probability", most=0.5, low=0, high=1, learned=True),
-    Metric("aesthetic", "Aesthetic", "about 1 to 10", least=3.0, learned=True),
-    Metric("watermark", "Watermark", "probability", most=0.75, low=0, high=1, learned=True),
-    Metric("clarity", "Clarity", "variance of the Laplacian", least=20.0, low=0, log=True,
+    Metric("aesthetic", "Aesthetic", "about 1 to 10", least=3.0, light_least=2.5, learned=True),
+    Metric("watermark", "Watermark", "probability", most=0.75, light_most=OFF_ABOVE, low=0, high=1, learned=True),
+    Metric("clarity", "Clarity", "variance of the Laplacian", least=2.0, low=0, log=True,
            measure="lensdata.filters:clarity", scorer="laplacian-variance"),
     Metric("entropy", "Entropy", "bits", least=1.0, low=0, high=8,
            measure="lensdata.filters:entropy", scorer="grey-entropy"),
@@ -68,8 +83,11 @@ METRICS: tuple[Metric, ...] = (
            measure="lensdata.filters:luminance", scorer="mean-value"),
 )  # fmt: skip
 
-# Not scored but read from the header; its rule is called `resolution`.
+# Not scored but read from the header, by the macro NAME_of(width, height) of sql/views. The rule of AREA is called
+# `resolution`. Beyond 2:1 the crop to a bucket keeps 2 / elongation of the picture: at the default half of it.
 AREA = Metric("area", "Resolution", "area in pixels", least=384 * 384, low=0, log=True)
+ELONGATION = Metric("elongation", "Elongation", "long side over short side", most=4.0, low=1, log=True)
+HEADER = (AREA, ELONGATION)
 
 
 @dataclass(frozen=True)
@@ -83,7 +101,10 @@ class Rule:
 
     @property
     def limits(self) -> dict[str, float | None]:
-        return self.metric.limits if self.metric else {}
+        return self.limits_of(None)
+
+    def limits_of(self, tier: str | None) -> dict[str, float | None]:
+        return self.metric.limits_of(tier) if self.metric else {}
 
 
 def rules() -> tuple[Rule, ...]:
@@ -93,6 +114,7 @@ def rules() -> tuple[Rule, ...]:
     return (
         Rule("readable", "status", score),
         Rule("resolution", "area", score, AREA),
+        Rule("elongation", "elongation", score, ELONGATION),
         *(Rule(metric.name, metric.name, score, metric) for metric in METRICS),
         Rule("dedup", "keeper_id", "`lensdata dedup`"),
         # An image whose source has no text is captioned only from its file's name.
@@ -102,7 +124,8 @@ def rules() -> tuple[Rule, ...]:
 
 
 def thresholds() -> dict[str, float | None]:
-    """Every threshold of a selection with its default; None is off."""
+    """Every threshold of a selection with its default; None is off. A catalog's own, by the tiers of its scorers, stand
+    in its view `thresholds`."""
     return {name: value for rule in rules() for name, value in rule.limits.items()}
 
 
@@ -130,9 +153,18 @@ def register(metric: Metric) -> None:
     set_registry((*METRICS, metric))
 
 
+def set_defaults(**limits: float | None) -> None:
+    """Give thresholds other defaults in this process, whatever the tier of the scorers; None is off. Raises LensError
+    for a threshold that there is not."""
+    unknown = limits.keys() - thresholds().keys()
+    if unknown:
+        raise LensError(f"there is no threshold {min(unknown)}; there are {', '.join(thresholds())}")
+    DEFAULTS.update(limits)
+
+
 def load_own() -> None:
     """Import the modules that the environment variable LENS_METRICS names (separated by commas), which `register`
-    metrics of one's own. Raises BadInput for one that cannot be imported."""
+    metrics of one's own or `set_defaults`. Raises BadInput for one that cannot be imported."""
     for module in filter(None, (name.strip() for name in os.environ.get(OWN, "").split(","))):
         try:
             import_module(module)

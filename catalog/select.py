@@ -28,12 +28,12 @@ class Selection:
     """The images that pass every rule of the view `judged`.
 
     Keyword arguments are thresholds by name (`min_aesthetic=3`, `max_nsfw=0.4`, ...; None switches a rule off),
-    those not named keep their defaults; `where` is an SQL condition over the columns of the view `trainable`;
-    `dedup=False` keeps near-duplicates; `captions` are the styles that may serve as the training caption, best first;
-    `sources` are the kinds of source to select from (None: all), each with its repeats: how many times an epoch of
-    training shows each of its images (see catalog.mixture). Of near-duplicates across kinds one of these is kept.
-    `scorers` names whose scores count (metric -> tier, name or name@revision; see catalog.scorers); of the other
-    metrics the scorer in use, the newest that is complete.
+    those not named keep their defaults, which are those of the tier of the scorer that counts; `where` is an SQL
+    condition over the columns of the view `trainable`; `dedup=False` keeps near-duplicates; `captions` are the styles
+    that may serve as the training caption, best first; `sources` are the kinds of source to select from (None: all),
+    each with its repeats: how many times an epoch of training shows each of its images (see catalog.mixture). Of
+    near-duplicates across kinds one of these is kept. `scorers` names whose scores count (metric -> tier, name or
+    name@revision; see catalog.scorers); of the other metrics the scorer in use, the newest that is complete.
 
     Raises BadInput for an unknown threshold, source or scorer, or a number that is none.
     """
@@ -49,10 +49,10 @@ class Selection:
         scorers: Mapping[str, str] | None = None,
         **thresholds: float | None,
     ) -> None:
-        defaults = metrics.thresholds()
+        known = metrics.thresholds()
         for name, value in thresholds.items():
-            if name not in defaults:
-                raise BadInput(f"there is no threshold {name}; there are {', '.join(defaults)}")
+            if name not in known:
+                raise BadInput(f"there is no threshold {name}; there are {', '.join(known)}")
             if value is not None and not float(value) == float(value):
                 raise BadInput(f"{name} must be a number or none, not {value}")
         unknown = [style for style in captions if style not in ("dense", "brief", "alt")]
@@ -64,6 +64,7 @@ class Selection:
         self.catalog = catalog.judged_by(self._scorers) if self._scorers else catalog
         self.where = where
         self.captions = captions
+        defaults = self.catalog.named("select/thresholds").row(0, named=True)
         self.thresholds: dict[str, float | None] = {**defaults, **thresholds}
         self.dedup = dedup
         self.sources = None if sources is None else self._known(mixture.checked(sources))
@@ -111,6 +112,14 @@ class Selection:
         """Readable images that a rule in use has no result for, and which it therefore drops: rule -> images."""
         rows = self.funnel().filter(pl.col("unmeasured") > 0).select("rule", "unmeasured")
         return dict(rows.iter_rows())
+
+    def off(self) -> list[str]:
+        """The rules that judge nothing, as every threshold of theirs is off."""
+        return [
+            rule.name
+            for rule in metrics.rules()
+            if rule.limits and all(self.thresholds[limit] is None for limit in rule.limits)
+        ]
 
     def manifest(self, name: str | None = None) -> Manifest:
         """Fix the selection as CATALOG/manifests/NAME (default: named by its content).

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from catalog import metrics
+from catalog import Catalog, metrics
 from catalog.errors import BadInput
 from catalog.scorers import known, shown
 from catalog.select import Selection
 
 SWEEP_LIMIT = 1_000
+MOST_FOUND = 20
 
 
 def sweep_table(selection: Selection, score: str, start: str, stop: str, step: str) -> pl.DataFrame:
@@ -43,6 +46,26 @@ def sweep_table(selection: Selection, score: str, start: str, stop: str, step: s
         limits=sorted(sign * v for v in values),
     )
     return rows.rename({"threshold": name})
+
+
+def find(catalog: Catalog, text: str) -> tuple[list[int], bool]:
+    """The ids of at most MOST_FOUND images that `text` names, and whether there are more.
+
+    It is an id, a path, a URL (of the image, or that it was downloaded from), the end of either, or a tar or table,
+    which names all in it. Raises BadInput if the catalog holds none of these.
+    """
+    if text.isascii() and text.isdigit():
+        return [int(text)], False
+    bare = text.removeprefix("file://")
+    absolute = os.path.abspath(bare)  # noqa: PTH100 (".." goes, links stay, as at ingest)
+    places = [text] if "://" in bare else [absolute, str(Path(bare).resolve()), bare]
+    for within in (False, True):
+        found = catalog.named(
+            "select/images_at", places=places, within=within, ending=bare.removeprefix("./"), most=MOST_FOUND
+        )
+        if ids := found["image_id"].to_list():
+            return ids[:MOST_FOUND], len(ids) > MOST_FOUND
+    raise BadInput(f"the catalog {catalog.root} knows no image at {text}; give an id, a path or a URL")
 
 
 def why(selection: Selection, image_id: int) -> dict[str, Any]:

@@ -150,6 +150,11 @@ def _row(found: Caption, captioner: Captioner) -> Row:
     }  # fmt: skip
 
 
+def _refuse(row: Row, faults: dict[str, str]) -> Row:
+    """A caption with a value that no column holds has failed."""
+    return row | {"text": None, "error": "; ".join(faults.values())}
+
+
 def _count(frame: pl.DataFrame) -> dict[str, int]:
     return {"captioned": frame["text"].count(), "failed": frame["text"].null_count()}
 
@@ -162,4 +167,5 @@ STAGE = Stage(
     pending="caption/pending",
     tally=_count,
     light=True,
+    refuse=_refuse,
 )

@@ -10,7 +10,7 @@ import polars as pl
 
 from catalog import Catalog
 from lensdata.listing import Listing
-from lensdata.sources.item import IMAGE_SUFFIXES
+from lensdata.sources.item import IMAGE_SUFFIXES, held
 
 REWRITTEN = "the tar was rewritten and holds no image at this place any more"
 DELETED = "it is gone from the folder it was listed in"
@@ -32,8 +32,9 @@ def find_gone(catalog: Catalog, listing: Listing) -> pl.DataFrame:
 def _rewritten(catalog: Catalog, listing: Listing) -> pl.DataFrame:
     if not listing.survey.tars:
         return pl.DataFrame()
-    rows = [(listing.place(uri), *facts) for uri, facts in listing.survey.tars.items()]
-    tars = pl.DataFrame(rows, schema=["uri", "file_size", "file_mtime_ns"], orient="row")
+    rows = [(listing.place(uri), *map(held, facts)) for uri, facts in listing.survey.tars.items()]
+    schema = {"uri": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64}
+    tars = pl.DataFrame(rows, schema=schema, orient="row")
     return catalog.query("ingest/gone", {}, {"tars": tars})
 
 

@@ -232,7 +232,7 @@ def _compare(row: Row, known: Row, text_read: bool) -> None:
             "text_changed": False,
         }
         return
-    if row["sha256"] is not None and row["status"] == pixels.OK and _judged_by_decoding(known):
+    if row["sha256"] is not None and row["status"] in READABLE and _judged_by_decoding(known):
         row["status"], row["status_reason"] = known["status"], known["status_reason"]
     before, now = known["status"] in READABLE, row["status"] in READABLE
     row["change"] = "back" if now and not before else "lost" if before and not now else "file"
@@ -241,6 +241,18 @@ def _compare(row: Row, known: Row, text_read: bool) -> None:
 def _judged_by_decoding(known: dict[str, Any]) -> bool:
     """Whether a verdict on the same bytes goes deeper than a good header: scoring decodes the pixels."""
     return known["width"] is not None and known["status"] not in (pixels.MISSING, pixels.TOO_LARGE)
+
+
+def _refuse(row: Row, faults: dict[str, str]) -> Row | None:
+    """The row of an image about which a file says what no column holds; none where that is its place."""
+    if not faults.keys().isdisjoint(("image_id", "uri", "byte_offset")):
+        return None
+    row["byte_length"] = row["byte_length"] or 0
+    if row["status"] in READABLE:
+        row |= {"status": pixels.CORRUPT, "status_reason": "; ".join(faults.values())}
+    elif row["status_reason"] is None:
+        row["status_reason"] = "; ".join(faults.values())
+    return row
 
 
 def _count(frame: pl.DataFrame) -> dict[str, int]:
@@ -262,5 +274,6 @@ STAGE = Stage(
     tally=_count,
     resumes=False,
     outdates=("score", "caption"),
+    refuse=_refuse,
 )  # fmt: skip
 SETTLE = ("ingest/settle/pair", "ingest/settle/move", "ingest/settle/forget", "ingest/settle/enter")

@@ -260,6 +260,16 @@ def _set(row: Row, scorer: int, value: float) -> None:
         row[f"error_{scorer}"] = NOT_FINITE
 
 
+def _refuse(row: Row, faults: dict[str, str]) -> Row:
+    """A value that no column holds is that scorer's failure."""
+    for column, reason in faults.items():
+        if column.startswith("value_"):
+            row[column.replace("value_", "error_")] = reason
+        elif column == "status_reason":
+            row[column] = reason
+    return row
+
+
 def _count(frame: pl.DataFrame) -> dict[str, int]:
     return {"failed": int(frame["status"].is_in(pixels.FAILURES).sum())}
 
@@ -278,4 +288,5 @@ STAGE = Stage(
     pending="score/pending",
     part_items=PART_IMAGES,
     tally=_count,
+    refuse=_refuse,
 )

@@ -20,9 +20,9 @@ from catalog.notices import Progress
 from catalog.store import parts
 from catalog.store.database import Database
 from lensdata import engine
+from lensdata.fit import Refuse, Row, fitted, leave
 
 PAGE_IDS = 65_536  # ids asked for at once
-Row = dict[str, Any]
 LEFT = "left"  # in a tally: items without a row, which stay pending
 
 
@@ -47,7 +47,8 @@ class Stage:
     """What a stage is.
 
     `work(task, watch)` runs in a worker and gives the rows of a part, with the columns of `schema`; an item without a
-    row is left pending. `commit` are the statements (sql/statements) that read `$part`, run in one transaction.
+    row is left pending. Of a row with values that do not fit, `refuse` makes a failed one (see lensdata/fit.py), else
+    the item is left pending. `commit` are the statements (sql/statements) that read `$part`, run in one transaction.
     `pending` is the statement that lists what lacks a result among the ids above `$after` and up to `$until`, its
     `image_id` ascending; a part holds the results of `part_items` of them. `tally` counts a part's rows.
     With `resumes` the finished parts of a killed job are committed rather than made anew; parts of the stages in
@@ -66,14 +67,14 @@ class Stage:
     resumes: bool = True
     outdates: Sequence[str] = ()
     light: bool = False
+    refuse: Refuse = leave
 
     def __call__(self, task: engine.Task, watch: engine.Watch) -> Made:
         """Worker: one task, from items to a part that is whole and on the disk."""
-        rows = list(self.work(task, watch))
-        tally = Counter({LEFT: len(task.items) - len(rows)})
-        if not rows:
+        frame = fitted(list(self.work(task, watch)), self.schema, self.refuse)
+        tally = Counter({LEFT: len(task.items) - len(frame)})
+        if frame.is_empty():
             return Made(None, tally)
-        frame = pl.DataFrame(rows, schema=dict(self.schema), orient="row")
         tally.update(self.tally(frame))
         return Made(parts.write(task.settings["root"], self.name, task.part_id, frame), tally)
 

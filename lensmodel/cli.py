@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from catalog import extras
-from catalog.console import emit_json, run_command
+from catalog.console import LOCAL_PATH, emit_json, run_command
 from catalog.errors import BadInput
 from catalog.notices import say
 from lensmodel import cli_evaluate, cli_merge, cli_plan
@@ -24,7 +24,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=SETTINGS)
 @click.option(
     "--catalog",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     envvar="LENS_CATALOG",
     default=Path("lens-catalog"),
     show_default=True,
@@ -59,7 +59,7 @@ def cli(context: click.Context, catalog: Path) -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     required=True,
     help="The run's folder: checkpoints and log.jsonl.",
 )
@@ -139,14 +139,14 @@ def train(
 @cli.command("sample")
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     required=True,
     help="A run's folder (its newest checkpoint) or a checkpoint.",
 )
 @click.option("--prompt", "prompts", multiple=True, required=True, help="What to draw; repeat for several.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     default=Path("samples"),
     show_default=True,
     help="Folder for the PNGs.",
@@ -179,7 +179,7 @@ def train(
 @click.option("--vae", help="Where the autoencoder is now, if not where it was in training.")
 @click.option(
     "--base",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Of an adapter (LoRA): where the model it is for is now, if not where it was in training.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the files as JSON on stdout.")
@@ -228,7 +228,7 @@ def draw(
 
 
 @cli.command("shapes")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the pictures.")
+@click.option("--out", type=LOCAL_PATH, required=True, help="Folder for the pictures.")
 @click.option("-n", "n", type=click.IntRange(0), required=True, help="How many pictures.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option(

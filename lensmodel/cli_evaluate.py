@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from catalog import extras
-from catalog.console import emit_json
+from catalog.console import LOCAL_PATH, emit_json
 from catalog.errors import BadInput
 from catalog.store.parts import write_bytes
 
@@ -31,7 +31,7 @@ def evaluate() -> None:
 
 @evaluate.command("shapes")
 @click.option(
-    "--checkpoint", "checkpoints", type=click.Path(path_type=Path), required=True, multiple=True,
+    "--checkpoint", "checkpoints", type=LOCAL_PATH, required=True, multiple=True,
     help="A run's folder (its newest checkpoint) or a checkpoint; repeat for several.",
 )  # fmt: skip
 @click.option(
@@ -66,17 +66,17 @@ def evaluate() -> None:
 @click.option("--vae", help="Where the autoencoder is now, if not where it was in training.")
 @click.option(
     "--base",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Of an adapter (LoRA): where the model it is for is now, if not where it was in training.",
 )
 @click.option(
     "--features",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Folder of a cache for the prompts' text features; training's may serve.",
 )
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="PNG that shows the last one's score, and pictures of each task with their prompts and marks.",
 )
 @click.option(

@@ -8,18 +8,19 @@ from pathlib import Path
 import click
 
 from catalog import extras
+from catalog.console import LOCAL_PATH
 from catalog.errors import BadInput, LensError
 
 
 @click.command("merge")
 @click.option(
-    "--checkpoint", type=click.Path(path_type=Path), required=True,
+    "--checkpoint", type=LOCAL_PATH, required=True,
     help="A run of LoRA (its newest checkpoint) or one of its checkpoints.",
 )  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for the whole model.")
+@click.option("--out", type=LOCAL_PATH, required=True, help="New folder for the whole model.")
 @click.option(
     "--base",
-    type=click.Path(path_type=Path),
+    type=LOCAL_PATH,
     help="Where the model it is for is now, if not where it was in training.",
 )
 @click.option("--raw", is_flag=True, help="Use the raw adapter instead of the averaged one (EMA).")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from catalog import extras
-from catalog.console import emit_json
+from catalog.console import LOCAL_PATH, emit_json
 from catalog.errors import BadInput
 
 PAPER_GPU_HOURS = 192_000  # A100s, both stages of pre-training (paper, table 1 of the introduction)
@@ -193,7 +193,7 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 @click.command("lineage")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=LOCAL_PATH)
 @click.argument("step", type=click.IntRange(1))
 @click.option("--shards", help="Where the run's shards or manifest are now: a folder or URL.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")

@@ -239,8 +239,14 @@ def check(settings: Settings) -> None:
     require("vae", not s.vae or s.latents == "vae", "means nothing with latents=pixel; leave it out")
 
 
+_PATHS = ("features", "encoder", "vae", "init_from", "sample_prompts")
+
+
 def parse(key: str, text: str) -> Any:
-    """The value that `text` gives the setting `key`, of its type. Raises BadInput if it is not of that type."""
+    """The value that `text` gives the setting `key`, of its type. Raises BadInput if it is not of that type, or a URL
+    where a path is needed."""
+    if key in _PATHS and "://" in text:
+        raise BadInput(f"{key}={text}: {key} takes a path on this machine, not a URL")
     kind = _TYPES[key]
     if isinstance(kind, types.UnionType):
         if text.lower() == "none":

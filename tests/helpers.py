@@ -58,17 +58,17 @@ def set_scores(catalog, **values: float) -> None:
     commit_scores(catalog, dict.fromkeys(ids, values))
 
 
-def commit_scores(catalog, rows: dict[int, dict], scorer: str = "test") -> dict[str, int]:
+def commit_scores(catalog, rows: dict[int, dict], scorer: str = "test", tier: str = "test") -> dict[str, int]:
     """Commit one part of scores: see `scores_part`. Returns metric -> scorer id."""
     from lensdata import score
 
-    part, ids = scores_part(catalog, rows, f"score-test-{catalog.version}", scorer)
+    part, ids = scores_part(catalog, rows, f"score-test-{catalog.version}", scorer, tier)
     catalog.commit_part("score", part, score.STAGE.commit, {"scorers": list(ids.values())})
     return ids
 
 
 def scores_part(
-    catalog, rows: dict[int, dict], name: str, scorer: str = "test"
+    catalog, rows: dict[int, dict], name: str, scorer: str = "test", tier: str = "test"
 ) -> tuple[Path, dict[str, int]]:
     """Write one part of scores, image id -> metric -> value (a text: why it failed) or further columns of a part, as
     measured by a scorer of that name; returns its path and metric -> scorer id."""
@@ -79,7 +79,7 @@ def scores_part(
 
     measured = [metric for metric in metrics.names() if any(metric in row for row in rows.values())]
     ids = scorers.register(
-        catalog, {metric: ScorerId(metric, scorer, "1", "none", "test") for metric in measured}
+        catalog, {metric: ScorerId(metric, scorer, "1", "none", tier) for metric in measured}
     )
     made = []
     for image_id, values in rows.items():

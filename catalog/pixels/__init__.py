@@ -7,9 +7,8 @@ decoder's verdict is a status, not a yes or no: damaged bytes never raise.
 
 from __future__ import annotations
 
-from PIL.ImageFile import ImageFile
-
 from catalog.pixels import _exif, _formats, _jpeg, _raster
+from catalog.pixels._listen import listening
 from catalog.pixels._types import (
     CORRUPT,
     FAILURES,
@@ -42,14 +41,16 @@ __all__ = [
     "probe",
 ]
 
+MOST = 2**31 - 1  # of a side's pixels, and of frames: what the catalog's columns hold
 MAX_PIXELS = 2**27  # 134 million: every camera in use but a few; 400 MB of RGB in one worker
 
 
 def probe(data: bytes) -> Header:
     """Format, oriented size and frame count by the header alone; no pixel is decoded and nothing raises.
 
-    The status is `ok` (the header is fine; the pixels may yet prove damaged), `truncated`, `corrupt`,
-    `unsupported`, or `too-large` for more than MAX_PIXELS, with the true size.
+    The status is `ok` (the header is fine; the pixels may yet prove damaged), `ok-warnings` (so it is, though its
+    reader had something to say), `truncated`, `corrupt`, `unsupported`, or `too-large` for more than MAX_PIXELS, with
+    the true size. A side is at most MOST; more frames than that count as so many.
     """
     return _inspect(data)[0]
 
@@ -66,7 +67,7 @@ def decode(
     `background`, (r, g, b) in 0..255, shows where the image is see-through.
     """
     header, opened = _inspect(data)
-    if header.status != OK:
+    if opened is None:
         return _failed(header, header.status, header.reason)
     try:
         if isinstance(opened, _jpeg.JpegHeader):
@@ -82,6 +83,7 @@ def decode(
         return _failed(header, damage.status, damage.reason)
     except MemoryError:
         return _failed(header, TOO_LARGE, "not enough memory for the pixels")
+    warnings = list(dict.fromkeys([*([header.reason] if header.reason else []), *warnings]))
     return Decoded(
         _exif.upright(rgb, header.orientation),
         header.width,
@@ -98,33 +100,27 @@ def _failed(header: Header, status: str, reason: str | None) -> Decoded:
     return Decoded(None, header.width, header.height, header.format, header.frames, False, status, reason)
 
 
-def _inspect(data: bytes) -> tuple[Header, _jpeg.JpegHeader | ImageFile | None]:
-    """The header, and what reading it has opened, so that decoding need not open it again."""
+def _inspect(data: bytes) -> tuple[Header, _formats.Opened | None]:
+    """The header, and what reading it has opened, so that decoding need not open it again; None for a failure."""
     fmt = None
-    opened: _jpeg.JpegHeader | ImageFile | None
     try:
         fmt = _formats.sniff(data)
-        if fmt == "jpeg":
-            opened = jpeg = _jpeg.read_header(data)
-            width, height, frames = jpeg.width, jpeg.height, 1
-            orientation = _exif.orientation(jpeg.exif)
+        if fmt in _formats.PILLOWS:
+            with listening(fmt) as heard:
+                opened = _formats.read_header(data, fmt)
         else:
-            with _formats.listening(fmt):
-                stored, opened = _formats.read_header(data, fmt)
-            width, height, frames, orientation = (
-                stored.width,
-                stored.height,
-                stored.frames,
-                stored.orientation,
-            )
+            heard, opened = [], _formats.read_header(data, fmt)
     except Exception as error:  # whatever a reader raises on damaged bytes is its verdict on them
         damage = _formats.verdict(error, data, fmt or "")
         return Header(fmt, status=damage.status, reason=damage.reason), None
+    width, height, orientation = opened.width, opened.height, opened.orientation
+    frames = min(max(opened.frames, 1), MOST)
     if _exif.swaps_sides(orientation):
         width, height = height, width
-    if width < 1 or height < 1:
+    if not (1 <= width <= MOST and 1 <= height <= MOST):
         return Header(fmt, status=CORRUPT, reason=f"an image of {width}x{height} pixels"), None
     if width * height > MAX_PIXELS:
         reason = f"{width}x{height} is more than {MAX_PIXELS} pixels"
         return Header(fmt, width, height, frames, TOO_LARGE, reason, orientation), None
-    return Header(fmt, width, height, frames, orientation=orientation), opened
+    said = "; ".join([*heard, *filter(None, [opened.complaint])])
+    return Header(fmt, width, height, frames, OK_WARNINGS if said else OK, said or None, orientation), opened

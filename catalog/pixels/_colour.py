@@ -10,15 +10,19 @@ import numpy as np
 from PIL import Image, ImageCms
 
 _MODES_BY_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+_MOST_KEPT = 2**18  # bytes of a profile whose transform is kept
 _SAME = 2  # of 255: what two writers' profiles of the same sRGB differ by
 
 
-@lru_cache(maxsize=64)
 def _transform(profile: bytes) -> tuple[str, Any]:
+    """As `_built`, from memory where the profile is of a common size: the same few keep coming."""
+    return (_kept if len(profile) <= _MOST_KEPT else _built)(profile)
+
+
+def _built(profile: bytes) -> tuple[str, Any]:
     """(the mode the profile describes, the transform to sRGB, or None if that changes nothing).
 
-    Cached: building one costs far more than applying it, and the same few profiles keep coming. Raises
-    ValueError if the profile cannot be used.
+    Building one costs far more than applying it. Raises ValueError if the profile cannot be used.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -37,6 +41,9 @@ def _transform(profile: bytes) -> tuple[str, Any]:
         if np.abs(out.astype(np.int16) - cube).max() <= _SAME:
             return mode, None
     return mode, transform
+
+
+_kept = lru_cache(maxsize=64)(_built)
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str | None]:

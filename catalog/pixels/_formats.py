@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from PIL import Image
@@ -21,7 +17,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from catalog.pixels import _exif
+from catalog.pixels import _exif, _jpeg, _png, _webp
 from catalog.pixels._types import CORRUPT, TOO_LARGE, TRUNCATED, UNSUPPORTED, Damaged
 
 # The readers are called by class, not through Image.open: its bomb check would warn or raise by a global that
@@ -36,6 +32,7 @@ _READERS: dict[str, type[ImageFile]] = {
     "jp2": Jpeg2KImageFile,
     "ppm": PpmImageFile,
 }
+PILLOWS = frozenset(_READERS) - {"png", "webp"}  # whose headers it reads, too
 _SIGNATURES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -58,17 +55,21 @@ _NOT_READ = (
     (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
     (b"\0\0\x01\0", "an icon file"),
 )
-_warnings_lock = threading.Lock()
 
 
 @dataclass(slots=True)
-class Stored:
-    """A header as stored: size before EXIF orientation."""
+class PillowHeader:
+    """The size as stored, before EXIF orientation, and the open image of a format that Pillow reads."""
 
     width: int
     height: int
-    frames: int = 1
-    orientation: int = 1
+    frames: int
+    orientation: int
+    image: ImageFile
+    complaint: None = None
+
+
+Opened = _jpeg.JpegHeader | _png.PngHeader | _webp.WebpHeader | PillowHeader
 
 
 def sniff(data: bytes) -> str:
@@ -99,22 +100,6 @@ def sniff(data: bytes) -> str:
     raise Damaged(UNSUPPORTED, f"not a known image format (starts with {head[:8].hex(' ')})")
 
 
-@contextmanager
-def listening(fmt: str) -> Iterator[list[str]]:
-    """Collect what Pillow's TIFF reader warns of, the one that reports damage so. The state of Python's
-    warnings belongs to the whole process; hence TIFF readers take turns and the others do not pay."""
-    heard: list[str] = []
-    if fmt != "tiff":
-        yield heard
-        return
-    with _warnings_lock, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield heard
-        finally:
-            heard.extend(" ".join(str(warning.message).split()) for warning in caught)
-
-
 def verdict(error: Exception, data: bytes, fmt: str) -> Damaged:
     """The exception of a Pillow reader as a status and a reason."""
     if isinstance(error, Damaged):
@@ -135,7 +120,7 @@ def verdict(error: Exception, data: bytes, fmt: str) -> Damaged:
 def _is_cut(data: bytes, fmt: str) -> bool:
     """Whether the container itself says that more bytes should follow."""
     if fmt == "png":
-        return png_complaint(data, checksums=False) is not None
+        return _png.complaint(data, checksums=False) is not None
     if fmt == "webp":
         return len(data) < 12 or struct.unpack_from("<I", data, 4)[0] + 8 > len(data)
     if fmt == "gif":
@@ -152,36 +137,15 @@ def _is_cut(data: bytes, fmt: str) -> bool:
     return False
 
 
-def png_complaint(data: bytes, checksums: bool = True) -> str | None:
-    """What is wrong with the chunks of a PNG: the end missing, or a checksum that Pillow does not look at."""
-    import zlib
-
-    at, damaged = 8, None
-    view = memoryview(data)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        after = at + 12 + length
-        if after > len(data):
-            break
-        if checksums and damaged is None and kind == b"IDAT":
-            (stored,) = struct.unpack_from(">I", data, after - 4)
-            if zlib.crc32(view[at + 4 : after - 4]) != stored:
-                damaged = "wrong checksum in an IDAT chunk"
-        if kind == b"IEND":
-            return damaged
-        at = after
-    return damaged or "no IEND chunk"
-
-
 def open_pillow(data: bytes, fmt: str) -> ImageFile:
     """The image behind Pillow's reader of `fmt`, header read. Raises whatever the reader raises."""
     return _READERS[fmt](io.BytesIO(data))
 
 
-def read_header(data: bytes, fmt: str) -> tuple[Stored, ImageFile | None]:
-    """The stored header of any format but JPEG, and the open image where opening it was needed for that."""
-    if fmt == "webp":  # Pillow's reader reserves the whole canvas before it tells the size
-        return _webp_header(data), None
+def read_header(data: bytes, fmt: str) -> Opened:
+    """The header as stored, with all that reading it has opened. Raises whatever the reader raises."""
+    if fmt not in PILLOWS:
+        return {"jpeg": _jpeg, "png": _png, "webp": _webp}[fmt].read_header(data)
     image = open_pillow(data, fmt)
     try:
         frames = int(getattr(image, "n_frames", 1))
@@ -189,33 +153,4 @@ def read_header(data: bytes, fmt: str) -> tuple[Stored, ImageFile | None]:
         frames = 1
     # Pillow turns TIFF upright itself
     orientation = 1 if fmt == "tiff" else _exif.orientation(image.info.get("exif"))
-    return Stored(image.width, image.height, frames, orientation), image
-
-
-def _webp_header(data: bytes) -> Stored:
-    if len(data) < 30:
-        raise Damaged(TRUNCATED, "the file ends inside the WebP header")
-    kind = data[12:16]
-    if kind == b"VP8 ":
-        if data[23:26] != b"\x9d\x01\x2a":
-            raise Damaged(CORRUPT, "no VP8 start code")
-        width, height = struct.unpack_from("<HH", data, 26)
-        return Stored(width & 0x3FFF, height & 0x3FFF)
-    if kind == b"VP8L":
-        if data[20] != 0x2F:
-            raise Damaged(CORRUPT, "no VP8L signature")
-        (bits,) = struct.unpack_from("<I", data, 21)
-        return Stored((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
-    if kind != b"VP8X":
-        raise Damaged(CORRUPT, f"unknown first WebP chunk {kind!r}")
-    stored = Stored(1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
-    at, frames = 30, 0
-    while at + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, at)
-        if name == b"ANMF":
-            frames += 1
-        elif name == b"EXIF":
-            stored.orientation = _exif.orientation(data[at + 8 : at + 8 + size])
-        at += 8 + size + (size & 1)
-    stored.frames = max(frames, 1)
-    return stored
+    return PillowHeader(image.width, image.height, frames, orientation, image)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import simplejpeg
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from catalog.pixels import _colour
+from catalog.pixels import _colour, _exif
 from catalog.pixels._types import CORRUPT, TRUNCATED, UNSUPPORTED, Damaged
 
 _EOI = b"\xff\xd9"
@@ -35,6 +36,13 @@ class JpegHeader:
     scan_at: int = 0  # where the first scan starts
     exif: bytes | None = None
     icc_chunks: list[tuple[int, bytes]] = field(default_factory=list)
+
+    frames: ClassVar[int] = 1
+    complaint: ClassVar[None] = None
+
+    @property
+    def orientation(self) -> int:
+        return _exif.orientation(self.exif)
 
     @property
     def icc(self) -> bytes | None:
@@ -82,6 +90,23 @@ def read_header(data: bytes) -> JpegHeader:
             header.scan_at, header.exif, header.icc_chunks = after, exif, icc_chunks
             return header
         at = after
+
+
+def picture(data: bytes, scan_at: int) -> bytes:
+    """The file with nothing before its first scan, which starts at `scan_at`, but what makes the picture: Pillow
+    stumbles over malformed segments of applications. JFIF and Adobe say how colours are meant."""
+    kept, at = [data[:2]], data.find(b"\xff", 2)
+    while at < scan_at:
+        marker = data[at + 1]
+        if marker == 0xFF or marker == 0 or marker in _STANDALONE:
+            at = data.find(b"\xff", at + (1 if marker == 0xFF else 2))
+            continue
+        after = at + 2 + ((data[at + 2] << 8) | data[at + 3])
+        jfif = marker == 0xE0 and data.startswith(b"JFIF\0", at + 4) and after - at >= 18
+        if jfif or marker == 0xEE or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            kept.append(data[at:after])
+        at = after if after >= scan_at else data.find(b"\xff", after)
+    return b"".join([*kept, data[scan_at:]])
 
 
 def decode(data: bytes, header: JpegHeader, least: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
@@ -168,7 +193,7 @@ def _by_pillow(
 ) -> np.ndarray:
     """The pixels of a JPEG that TurboJPEG refuses, at the same scale."""
     try:
-        image = JpegImageFile(io.BytesIO(data))
+        image = JpegImageFile(io.BytesIO(picture(data, header.scan_at)))
         if scale:
             image.draft(
                 image.mode, (header.width // scale["min_factor"], header.height // scale["min_factor"])

@@ -49,8 +49,7 @@ def create_views(
 ) -> None:
     """Make the views anew; `temporary` ones live with a connection that may not write. `scorers` (metric -> id) take
     the place of those in use."""
-    given = slots(connection)
-    given["in_use"] |= scorers
+    given = slots(connection, scorers)
     for text in statements.views(**given):
         connection.execute(text.replace("OR REPLACE", "OR REPLACE TEMP") if temporary else text)
     if not temporary:
@@ -58,12 +57,17 @@ def create_views(
         connection.execute(mark)
 
 
-def slots(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows, and the metrics
-    that have columns: those of the registry, and those that were scored under another one."""
+def slots(connection: duckdb.DuckDBPyConnection, scorers: Mapping[str, int] = NONE) -> dict[str, Any]:
+    """What the views depend on besides their texts: metric -> the id of the scorer that `scores` shows (that of
+    `scorers`, else the one in use), metric -> its tier, and the metrics that have columns: those of the registry, and
+    those that were scored under another one."""
     found = connection.execute(statements.statement("score/scorers")).fetchall()
-    in_use = {metric: id for id, metric, *_, used in found if used}
-    return {"in_use": in_use, "columns": list(dict.fromkeys([*metrics.names(), *sorted(in_use)]))}
+    in_use = {metric: id for id, metric, *_, used in found if used} | dict(scorers)
+    return {
+        "in_use": in_use,
+        "tiers": {metric: tier for id, metric, _, _, _, tier, _ in found if in_use.get(metric) == id},
+        "columns": list(dict.fromkeys([*metrics.names(), *sorted(in_use)])),
+    }
 
 
 def _scorers(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, str]]:

@@ -60,7 +60,9 @@ def views(**slots: Any) -> list[str]:
 
 def views_key(**slots: Any) -> str:
     """A digest of what `views` gives for the same slots, without rendering them."""
-    return hashlib.sha256(repr((_view_texts(), metrics.METRICS, sorted(slots.items()))).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((_view_texts(), metrics.rules(), metrics.DEFAULTS, sorted(slots.items()))).encode()
+    ).hexdigest()
 
 
 @cache

@@ -9,6 +9,7 @@ import click
 
 from catalog.console import emit_json
 from catalog.errors import BadInput
+from catalog.notices import say
 from lensdata.cli.options import FOLDER, json_option, reader, selection_options
 
 
@@ -28,10 +29,16 @@ from lensdata.cli.options import FOLDER, json_option, reader, selection_options
 def query(root: Path, text: str | None, form: str, params: tuple[str, ...]) -> None:
     """Run a read-only SQL statement or a named query; without one, list the named queries.
 
+    SHOW TABLES lists the tables and views, DESCRIBE the columns of one; the view `trainable` has one row an image with
+    all that is known of it. With `> file`, --format parquet, csv or json (lines) writes a file.
+
     \b
     Examples:
+      lensdata query "SHOW TABLES"
+      lensdata query "DESCRIBE trainable"
       lensdata query "SELECT source, count(*) FROM images GROUP BY source"
-      lensdata query buckets --format csv
+      lensdata query "SELECT uri, aesthetic FROM trainable WHERE aesthetic > 6" --format parquet > best.parquet
+      lensdata query buckets --format csv > buckets.csv
     """
     from lensdata.cli.show import list_queries, run_query
 
@@ -75,31 +82,47 @@ def funnel(
     rows = sweep_table(chosen, *sweep) if sweep else chosen.overlaps() if overlaps else chosen.funnel()
     if as_json:
         emit_json(rows.to_dicts())
-    else:
-        show(rows, "table")
+        return
+    show(rows, "table")
+    for name in chosen.off():
+        say(f"funnel: the rule {name} is off")
 
 
 @click.command()
-@click.argument("image_id", type=int)
+@click.argument("image", metavar="IMAGE_ID|PATH|URL")
 @selection_options
 @json_option
 @click.pass_obj
-def why(root: Path, image_id: int, selection: dict[str, Any], as_json: bool) -> None:
+def why(root: Path, image: str, selection: dict[str, Any], as_json: bool) -> None:
     """Every rule's verdict on one image: value, threshold, scorer.
 
+    The image is named by its id, its path or URL, or the end of one. Where that names several (a tar, equal file
+    names), all are shown, with --json each as a line.
+
     \b
-    Example: lensdata why 42
+    Examples:
+      lensdata why 42
+      lensdata why ~/Pictures/cat.jpg
     """
+    from lensdata.ask import MOST_FOUND, find
     from lensdata.ask import why as explain
     from lensdata.cli.show import print_why
 
     if selection["where"]:
         raise BadInput("why judges the rules; leave --where out")
-    found = explain(reader(root).select(**selection), image_id)
-    if as_json:
-        emit_json(found)
-    else:
-        print_why(found)
+    opened = reader(root)
+    ids, more = find(opened, image)
+    chosen = opened.select(**selection)
+    for n, image_id in enumerate(ids):
+        found = explain(chosen, image_id)
+        if as_json:
+            emit_json(found)
+        else:
+            if n:
+                click.echo()
+            print_why(found)
+    if more:
+        say(f"why: the first {MOST_FOUND} images at {image}; name one by its id (lensdata query)")
 
 
 @click.command()

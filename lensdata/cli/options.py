@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from catalog import extras, metrics
-from catalog.console import emit_json
+from catalog.console import LOCAL_PATH, emit_json
 from catalog.errors import BadInput
 
-FOLDER = click.Path(path_type=Path)
+FOLDER = LOCAL_PATH
 
 
 class Source(click.ParamType):
@@ -137,12 +137,16 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
 def _threshold_help() -> dict[str, str]:
     """Every threshold's name and what its option says."""
     ends = {"min": "Lowest", "max": "Highest"}
-    return {
-        name: f"{ends[name[:3]]} {rule.name}: {rule.metric.unit}.  [default: {_number(value)}]"
-        for rule in metrics.rules()
-        if rule.metric
-        for name, value in rule.limits.items()
-    }
+    found = {}
+    for rule in metrics.rules():
+        light = rule.limits_of(metrics.LIGHT)
+        for name, value in rule.limits.items():
+            default = _number(value)
+            if light[name] != value:
+                default += f"; with light scores {_number(light[name])}"
+            unit = rule.metric.unit if rule.metric else ""
+            found[name] = f"{ends[name[:3]]} {rule.name}: {unit}.  [default: {default}]"
+    return found
 
 
 def _number(value: float | None) -> str:

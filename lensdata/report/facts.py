@@ -127,7 +127,7 @@ def _measured(
 ) -> Measured:
     metric = rule.metric
     assert metric is not None
-    values = statements.statement("report/scores/values", metric=metric, of_header=metric is metrics.AREA)
+    values = statements.statement("report/scores/values", metric=metric, of_header=metric in metrics.HEADER)
 
     def rows(name: str, **params: Any) -> list[Row]:
         return catalog.named(f"report/scores/{name}", {"values": values}, **params).to_dicts()

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from catalog.metrics import AREA
+from catalog.metrics import HEADER
 from catalog.select import Selection, remedy
 from lensdata.report.axes import BINS, written
 from lensdata.report.facts import Facts, Row
@@ -50,7 +50,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(AREA=AREA, BINS=BINS, remedy=remedy)
+    made.globals.update(HEADER=HEADER, BINS=BINS, remedy=remedy)
     made.filters.update(n="{:,}".format, bytes=_bytes, clip=_clip, code=_code, number=_number, value=_value)
     return made
 

@@ -13,6 +13,8 @@ LIST_SUFFIXES = (".txt", ".csv", ".tsv")
 BRIEF_NAMES = ("brief", "brief_caption", "short_caption")
 DENSE_NAMES = ("dense", "dense_caption", "long_caption", "detailed_caption", "recaption")
 
+MOST = 2**63 - 1  # of a size or a time that a column of the catalog holds
+
 Range = tuple[str, int, int]  # (uri, offset, length)
 
 
@@ -25,7 +27,7 @@ class Item:
     and its sidecars', and the latest of their times. `length` is None where only reading tells it. `given` holds
     alt_text, brief_text, dense_text, url and licence where the source itself gives them. `failed` is the (status,
     reason) of an image that the source already knows it cannot have; `was` the uri under which an earlier listing gave
-    it as failed.
+    it as failed. Numbers beyond 64 bits, such as the time of a file dated in 2300, count as the nearest one within.
     """
 
     uri: str
@@ -38,3 +40,14 @@ class Item:
     given: dict[str, str | None] | None = None
     failed: tuple[str, str] | None = None
     was: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "length", "file_size", "file_mtime_ns"):
+            number = getattr(self, name)
+            if number is not None and not -MOST <= number <= MOST:
+                object.__setattr__(self, name, held(number))
+
+
+def held(number: int) -> int:
+    """The number as the catalog's columns hold it: within 64 bits."""
+    return max(-MOST, min(number, MOST))

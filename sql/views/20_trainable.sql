@@ -11,8 +11,9 @@ WITH latest_caption AS (
     GROUP BY image_id
 )
 SELECT
-    i.image_id, i.sha256, i.source, i.uri, i.byte_offset, i.byte_length, i.format, i.frames, i.status,
-    i.width, i.height, i.width::BIGINT * i.height AS area,
+    i.image_id, i.sha256, i.source, i.uri, folder_of(i.uri) AS folder, i.byte_offset, i.byte_length, i.format,
+    i.frames, i.status, i.width, i.height, area_of(i.width, i.height) AS area,
+    elongation_of(i.width, i.height) AS elongation,
 {% for metric in columns %}
     s.{{ metric }},
 {% endfor %}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from catalog import metrics
 from catalog.buckets import ASPECTS, BUCKETS, BY_NAME, assign
 
 SIDES = st.integers(1, 20_000)
@@ -62,3 +63,25 @@ def test_turning_an_image_turns_its_bucket(width: int, height: int) -> None:
 def test_sides_must_be_positive(size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="no bucket"):
         assign(*size)
+
+
+@given(width=st.integers(1, 30_000), height=st.integers(1, 30_000))
+def test_what_the_default_rules_let_through_is_neither_cut_to_less_than_half_nor_enlarged_twice(
+    width: int, height: int
+) -> None:
+    limits = metrics.thresholds()
+    elongation = max(width, height) / min(width, height)
+    assume(width * height >= limits["min_area"] and elongation <= limits["max_elongation"])
+    bucket = assign(width, height)
+    scale = max(bucket.width / width, bucket.height / height)  # the picture covers its bucket
+    kept = bucket.area / (scale**2 * width * height)
+    assert kept > 0.49 and scale < 1.95
+
+
+def test_a_strip_of_40_to_1_would_be_cut_and_enlarged() -> None:
+    """Why there is a rule: area alone lets it through."""
+    bucket = assign(4_000, 100)
+    scale = max(bucket.width / 4_000, bucket.height / 100)
+    assert metrics.thresholds()["min_area"] <= 4_000 * 100 and scale > 3.5
+    assert bucket.area / (scale**2 * 4_000 * 100) < 0.06
+    assert metrics.thresholds()["max_elongation"] < 40

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import duckdb
 import polars as pl
 import pytest
 
 import catalog
 from catalog import metrics
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from lensdata import scorers
 from tests.helpers import GOOD, commit_scores, set_scores
 
@@ -16,6 +17,55 @@ def test_the_papers_thresholds_are_the_defaults() -> None:
     defaults = metrics.thresholds()
     assert defaults["min_area"] == 384**2
     assert defaults["min_aesthetic"] == 3
+
+
+def test_the_light_tier_has_defaults_of_its_own(filled: catalog.Catalog) -> None:
+    """They follow the scorer in use, metric by metric, everywhere."""
+    assert filled.select().thresholds == metrics.thresholds()
+    borderline = {"aesthetic": 2.7, "watermark": 0.99}
+    rows = dict.fromkeys(range(1, 13), borderline)
+    commit_scores(filled, rows, "small", metrics.LIGHT)
+    scorers.settle(filled)
+    light = filled.select()
+    assert (light.thresholds["max_watermark"], light.thresholds["min_aesthetic"]) == (None, 2.5)
+    assert {**light.thresholds, "max_watermark": 0.75, "min_aesthetic": 3} == metrics.thresholds()
+    assert len(light.frame()) == 8 and len(filled.select(max_watermark=0.75).frame()) == 0
+    assert len(filled.select(min_aesthetic=3).frame()) == 0
+    reader = catalog.open(filled.root, read_only=True)
+    assert reader.sql("FROM funnel").equals(reader.select().funnel())
+    assert reader.sql("SELECT count(*) FROM judged_at_defaults WHERE keeps_watermark").item() == 12
+    commit_scores(filled, rows, "large", "paper")
+    scorers.settle(filled)
+    assert filled.select().thresholds == metrics.thresholds()
+    assert len(filled.select().frame()) == 0
+    assert filled.sql("SELECT count(*) FROM judged_at_defaults WHERE keeps_watermark").item() == 0
+
+
+def test_a_team_sets_defaults_of_its_own(filled: catalog.Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "DEFAULTS", {})
+    metrics.set_defaults(min_aesthetic=6, min_area=None, max_watermark=0.05)
+    mine = catalog.open(filled.root, read_only=True)
+    assert (
+        len(mine.select().frame()) == 0 and len(mine.select(min_aesthetic=4, max_watermark=1).frame()) == 12
+    )
+    assert mine.sql("FROM funnel").equals(mine.select().funnel())
+    with pytest.raises(LensError, match="there is no threshold min_beauty"):
+        metrics.set_defaults(min_beauty=1)
+    monkeypatch.setattr(metrics, "DEFAULTS", {})
+    assert len(catalog.open(filled.root, read_only=True).select().frame()) == 8
+
+
+def test_a_strip_is_dropped_by_a_rule_of_its_own(filled: catalog.Catalog) -> None:
+    with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
+        connection.execute("UPDATE images SET width = 8000, height = 200 WHERE image_id = 1")
+        connection.execute("UPDATE images SET width = 300, height = 1200 WHERE image_id = 2")
+    assert selected(filled) == {2, 4, 5, 7, 8, 10, 11}
+    assert selected(filled, max_elongation=None) == {1, 2, 4, 5, 7, 8, 10, 11}
+    assert selected(filled, max_elongation=3.9) == {4, 5, 7, 8, 10, 11}
+    steps = {row["rule"]: row for row in filled.select().funnel().iter_rows(named=True)}
+    assert (steps["elongation"]["dropped"], steps["elongation"]["only_this"]) == (1, 1)
+    found = filled.sql("SELECT elongation, folder FROM trainable WHERE image_id = 1").row(0, named=True)
+    assert found["elongation"] == 40.0
 
 
 def test_images_below_the_area_are_dropped(filled: catalog.Catalog) -> None:
@@ -166,8 +216,6 @@ def test_a_keeper_without_a_caption_hands_over(filled: catalog.Catalog) -> None:
 
 def relabel(filled: catalog.Catalog, source: str, ids: list[int]) -> None:
     """Give images another kind of source, as if they had been ingested as one."""
-    import duckdb
-
     with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
         connection.execute(
             "UPDATE images SET source = $1 WHERE image_id IN (SELECT unnest($2))", [source, ids]

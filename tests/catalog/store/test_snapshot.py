@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 import catalog
+from catalog import metrics
 from catalog.store import parts, snapshot, statements
 from catalog.store.lock import busy
 
@@ -159,7 +160,7 @@ def test_a_reader_of_a_catalog_with_older_views_has_the_present_ones(filled: cat
         connection.execute(statements.statement("catalog/views_mark_set", hash="older"))
     reader = catalog.open(filled.root, read_only=True)
     assert reader.sql("FROM funnel").equals(expected)
-    assert len(reader.select().overlaps()) == 11
+    assert len(reader.select().overlaps()) == len(metrics.rules())
     assert catalog.open(filled.root).sql("FROM funnel").equals(expected)  # for good
     assert catalog.open(filled.root, read_only=True).sql("FROM funnel").equals(expected)
 

@@ -26,6 +26,7 @@ def test_every_file_is_sql_that_duckdb_parses(path: Path) -> None:
     slots = {
         "where": "true", "hash": "", "mode": "READ_ONLY", "name": "other", "path": "x", "id": 1,
         "metric": metrics.METRICS[0],
+        "tiers": {},
         "scorers": [(1, "nsfw"), (2, "clarity")] if path.parent.name == "schema" else [1, 2],
         "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"], "rows": 1, "column": "source", "of_header": False,
         "resumed": True,

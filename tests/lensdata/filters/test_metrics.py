@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import simplejpeg
+import skimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from catalog import pixels
+from catalog import metrics, pixels
 from lensdata import filters
 from tests.fakes import zoo
 
@@ -196,3 +198,26 @@ def test_other_arrays_are_refused(wrong: object) -> None:
 @pytest.mark.parametrize("sides", [(3, 7), (9, 11), (57, 23), (384, 400), (511, 513)])
 def test_white_is_exactly_one(sides: tuple[int, int]) -> None:
     assert filters.luminance(np.full((*sides, 3), 255, dtype=np.uint8)) == 1.0
+
+
+@pytest.mark.parametrize(
+    "name", ["cell", "clock_motion", "text", "page", "coins", "camera", "chelsea", "coffee"]
+)
+def test_real_pictures_that_are_sharp_pass_the_default_rules(name: str) -> None:
+    """A cell under a microscope is smooth and sharp: its clarity is 3."""
+    folder = Path(skimage.__file__).parent / "data"
+    decoded = pixels.decode((folder / f"{name}.png").read_bytes())
+    assert decoded.rgb is not None
+    values = filters.cheap(decoded.rgb)
+    for metric in metrics.METRICS:
+        if not metric.learned:
+            low, high = (metric.limits.get(f"{end}_{metric.name}") for end in ("min", "max"))
+            assert low is None or values[metric.name] >= low, metric.name
+            assert high is None or values[metric.name] <= high, metric.name
+
+
+def test_a_picture_far_out_of_focus_does_not() -> None:
+    folder = Path(skimage.__file__).parent / "data"
+    rgb = pixels.decode((folder / "chelsea.png").read_bytes()).rgb
+    assert rgb is not None
+    assert filters.clarity(cv2.GaussianBlur(rgb, (0, 0), 9)) < metrics.thresholds()["min_clarity"]

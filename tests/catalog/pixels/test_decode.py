@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from catalog import pixels
-from catalog.pixels import _raster
+from catalog.pixels import _png
 from tests.fakes import zoo
 
 ANIMALS = [pytest.param(animal, id=animal.name) for animal in zoo.animals()]
@@ -238,7 +238,7 @@ def test_malformed_exif_never_raises() -> None:
         assert 1 <= orientation(b"Exif\0\0" + rng.choice([b"II*\0", b"MM\0*"]) + rng.bytes(30)) <= 8
 
 
-def _png(
+def _made(
     width: int,
     colour: int,
     rows: bytes,
@@ -282,9 +282,9 @@ def test_libpng_gives_what_pillow_gives(
     before = tuple((k, b[:2] if k == b"tRNS" and colour == 0 else b[:1] if k == b"sBIT" and colour == 0 else b)
                    for k, b in before)  # fmt: skip
     rows = b"".join(bytes([y % 5]) + rng.bytes(width * channels) for y in range(21))
-    data = _png(width, colour, rows, *before, after=after)
+    data = _made(width, colour, rows, *before, after=after)
     fast = pixels.decode(data)
-    monkeypatch.setattr(_raster, "_plain_png", lambda data: None)
+    monkeypatch.setattr(_png, "plain", lambda data, header: None)
     slow = pixels.decode(data)
     assert fast.ok and (fast.rgb == slow.rgb).all()
     assert (fast.status, fast.reason, fast.alpha) == (slow.status, slow.reason, slow.alpha)
@@ -293,17 +293,19 @@ def test_libpng_gives_what_pillow_gives(
 
 def test_a_damaged_png_is_left_to_pillow() -> None:
     rows = b"".join(b"\0" + np.random.default_rng(y).bytes(99) for y in range(21))
-    whole = _png(33, 2, rows)
-    assert _raster._plain_png(whole) is not None
+    whole = _made(33, 2, rows)
+    assert _plainly(whole) is not None
     for data in (
         whole[:-12],
         whole[:-20] + b"\7\7\7\7" + whole[-16:],
-        _png(33, 2, rows[:-50] + b"\x09" * 50)[:-40],
+        _made(33, 2, rows[:-50] + b"\x09" * 50)[:-40],
     ):
-        assert _raster._plain_png(data) is None and pixels.decode(data).status != pixels.OK
-    hidden = (
-        whole[:8] + whole[33:41] + whole[8:]
-    )  # IHDR is not the first chunk: sizes could differ from the header's
-    assert _raster._plain_png(hidden) is None
-    huge = _png(33, 2, rows, (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)))
+        assert _plainly(data) is None and pixels.decode(data).status != pixels.OK
+    hidden = whole[:8] + whole[33:41] + whole[8:]  # IHDR is not the first chunk
+    assert pixels.probe(hidden).status == pixels.CORRUPT
+    huge = _made(33, 2, rows, (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)))
     assert not pixels.decode(huge).ok
+
+
+def _plainly(data: bytes) -> np.ndarray | None:
+    return _png.plain(data, _png.read_header(data))

@@ -1,0 +1,2 @@
+-- The catalog's default thresholds, one row.
+FROM thresholds
