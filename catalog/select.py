@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +14,11 @@ import polars as pl
 from catalog import metrics, mixture
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
-from catalog.manifest import Manifest, files, load
+from catalog.manifest import Manifest, files, load, names
 from catalog.manifest import rows as tables
+from catalog.notices import say
 from catalog.store import parts, statements
-from catalog.store.database import Database, Statement
+from catalog.store.database import Database
 
 CAPTION_STYLES = ("dense", "alt")
 
@@ -94,6 +94,14 @@ class Selection:
         buckets = [bucket.name for bucket in BUCKETS]
         self.catalog.export(text, path, tables.ROWS, **self.parameters, buckets=buckets)
 
+    def counts(self) -> pl.DataFrame:
+        """How many images are selected: (bucket, source, images). Raises BadInput if there are none."""
+        text = statements.statement("select/counts", select=self.query)
+        found = self.catalog.sql(text, **self.parameters)
+        if found.is_empty():
+            raise BadInput(f"nothing is selected: {self.explain_empty()}")
+        return found
+
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
         return self.catalog.named("select/funnel", **self.parameters)
@@ -112,11 +120,8 @@ class Selection:
 
         Raises BadInput if nothing is selected, or if NAME already names another choice.
         """
-        spool = self.catalog.root / "manifests" / f"selected.{os.getpid()}{parts.TEMPORARY}"
-        try:
+        with parts.scratch(self.catalog.root / names.FOLDER / "selected") as spool:
             return _fix(self, name, spool)
-        finally:
-            spool.unlink(missing_ok=True)
 
     def explain_empty(self) -> str:
         """Why nothing was selected, in one line."""
@@ -164,42 +169,36 @@ def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
     name = name or fingerprint[:12]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
-    folder = catalog.root / "manifests" / name
     record = {
         "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
         "parameters": json.dumps(selection.parameters), "samples": total, "virtual": True,
     }  # fmt: skip
-    if (folder / "manifest.json").is_file():
-        kept = load(folder)
-        if kept.fingerprint != fingerprint:
-            raise BadInput(
-                f"the manifest {name} exists and selects other images or weights; manifests never change: "
-                "take another name, or finish the build that was begun from it with --resume"
-            )
-    else:
-        info = {
-            "format": files.MIXED if weights else files.FORMAT,
-            "name": name,
-            "fingerprint": fingerprint,
-            "virtual": True,
-            "samples": total,
-            "catalog_version": version,
-            "query": selection.query,
-            "parameters": selection.parameters,
-            "captions": list(selection.captions),
-            "unmeasured": unmeasured,
-            "buckets": files.bucket_rows(buckets),
-            "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
-            **({"mixture": weights} if weights else {}),
-            "shards": [],
-        }
-        files.adopt(folder, info, spool)
-        kept = load(folder)
-    # Also for one that is there already: a kill may have come between its files and its row.
-    catalog.commit("manifest", f"manifest-{name}", total, [Statement("catalog/manifest_add", record)])
-    return kept
-
-
-def select_rows(selection: Selection) -> pl.DataFrame:
-    """What a selection selects, with each row's bucket name."""
-    return selection.frame().with_columns(bucket=pl.format("{}x{}", "bucket_width", "bucket_height"))
+    info = {
+        "format": files.MIXED if weights else files.FORMAT,
+        "name": name,
+        "fingerprint": fingerprint,
+        "virtual": True,
+        "samples": total,
+        "catalog_version": version,
+        "query": selection.query,
+        "parameters": selection.parameters,
+        "captions": list(selection.captions),
+        "unmeasured": unmeasured,
+        "buckets": files.bucket_rows(buckets),
+        "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
+        **({"mixture": weights} if weights else {}),
+        "shards": [],
+    }
+    folder = catalog.root / names.FOLDER / name
+    with names.naming(catalog):
+        if names.given_to(catalog, name) not in (None, fingerprint):
+            later = names.became(catalog, name, fingerprint)
+            if later is None:
+                raise names.taken(name)
+            say(f"the manifest {name} has been {later.name} since a takedown, and selects just these images")
+            return later
+        if not (folder / "manifest.json").is_file():
+            files.adopt(folder, info, spool)
+        # Also for one that is there already: a kill may have come between its files and its row.
+        names.enter(catalog, record)
+    return load(folder)

@@ -46,7 +46,7 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
 
     The image is read to where it belongs in the file's block; nothing counts before it is known to be the right one.
     """
-    uri, length = row["uri"], row["length"]
+    length = row["length"]
     key = f"{row['image_id']:012d}"
     head = tar.header(f"{key}.{extension(row['format'])}", length)
     tail = b"".join(
@@ -59,19 +59,31 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
     start, end = len(head), len(head) + length
     whole = end + len(tail)
     place = file.room(whole) if whole <= ROOM else memoryview(bytearray(whole))
-    image = place[start:end]
-    try:
-        state = locate.read_into(uri, row["offset"], image)
-    except Missing:  # of the whole installation, no fault of the image
-        raise
-    except (LensError, OSError) as error:
-        return str(error)
-    facts = row.get("file_size"), row.get("file_mtime_ns")  # a manifest of an earlier Lens does not hold them
-    if not same_bytes(image, uri, row["sha256"], *facts, verify_bytes, state):
-        return f"{uri} has changed since it was ingested"
+    if error := read_sample(row, place[start:end], verify_bytes):
+        return error
     place[:start], place[end:] = head, tail
     if whole <= ROOM:
         file.take(whole)
     else:
         file.write(place)
     return ""
+
+
+def read_sample(row: dict[str, Any], image: memoryview, verify_bytes: bool) -> str:
+    """Read a sample's bytes to `image` from where its row says, else from one of its `copies`, if it names any; why
+    that cannot be done, or ""."""
+    reason = ""
+    for place in (row, *row.get("copies", ())):
+        uri = place["uri"]
+        try:
+            state = locate.read_into(uri, place["offset"], image)
+        except Missing:  # of the whole installation, no fault of the image
+            raise
+        except (LensError, OSError) as error:
+            reason = reason or str(error)
+            continue
+        facts = place.get("file_size"), place.get("file_mtime_ns")  # an earlier Lens's manifest lacks them
+        if same_bytes(image, uri, row["sha256"], *facts, verify_bytes, state):
+            return ""
+        reason = reason or f"{uri} has changed since it was ingested"
+    return reason
