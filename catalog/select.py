@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from catalog import metrics, mixture
+from catalog import extras, metrics, mixture
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
 from catalog.manifest import Manifest, files, load, names
@@ -21,6 +21,10 @@ from catalog.store import parts, statements
 from catalog.store.database import Database
 
 CAPTION_STYLES = ("dense", "alt")
+TEXTLESS = (
+    "of {} the source gives no text: put it into NAME.txt beside each NAME.jpg or into a table (docs/sources.md) and "
+    "ingest again, or take the words of the files' names with `lensdata caption --from-names` (or `run --from-names`)"
+)
 
 
 class Selection:
@@ -133,8 +137,35 @@ class Selection:
             return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            return f"{row['unmeasured']} images have no {row['rule']} result yet; run {remedy(row['rule'])} first"
+            return f"{row['unmeasured']} images have no {row['rule']} result yet; {self.advice(row['rule'])}"
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
+
+    def advice(self, rule: str) -> str:
+        """What to do about readable images that a rule has no result for."""
+        known = next(found for found in metrics.rules() if found.name == rule)
+        given = self.parameters
+        if rule == "caption":
+            textless = self.catalog.named(
+                "select/textless", captions=given["captions"], sources=given["sources"]
+            ).item()
+            return TEXTLESS.format(textless) if textless else f"run {known.remedy} first"
+        if known.metric is None or known.metric is metrics.AREA:
+            return f"run {known.remedy} first"
+        row = self.catalog.named("select/lacking", {"metric": rule}, sources=given["sources"]).row(
+            0, named=True
+        )
+        off = " ".join(f"--{limit.replace('_', '-')} none" for limit in known.limits)
+        if row["failed"] and not row["missing"]:
+            return (
+                f"it failed ({row['reason']}); `lensdata score --only {rule} --retry-failed` tries again, and {off} "
+                "selects without it"
+            )
+        if not row["scored"]:
+            return f"run {known.remedy} first"
+        needs = ""
+        if known.metric.learned and not extras.present(*extras.MODULES["score"]):
+            needs = f" (which needs {extras.install('score')})"
+        return f"run `lensdata score --only {rule}` first{needs}, or select without it: {off}"
 
 
 def _check_condition(where: str) -> None:

@@ -15,6 +15,7 @@ from catalog.errors import BadInput
 from catalog.notices import say
 from catalog.store import parts
 from lensdata import engine
+from lensdata.copies import blank_removed, is_blank
 from lensdata.gone import Seen, find_gone
 from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
 from lensdata.sources.describe import TEXT_COLUMNS
@@ -84,6 +85,10 @@ def ingest(
             catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
         )
         gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone", slots)
+        if back := blank_removed(catalog):
+            say(
+                f"ingest: {back} images that were taken down came back and stay removed; our copies are blanked"
+            )
     for line in survey.lines():
         say(f"ingest: {line}")
     added, updated = tally["added"], tally["updated"]
@@ -210,7 +215,8 @@ def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> Non
     """Set what has changed since the catalog learnt of the image: `bytes`; `back` or `lost`, if the same bytes have
     become readable or unreadable; or `file`, nothing but the file's time or the failure."""
     row["text_changed"] = text_read and any(row[name] != known[name] for name in TEXT_COLUMNS)
-    if row["sha256"] is not None and row["sha256"] != known["sha256"]:
+    blanked = known["status"] == REMOVED and is_blank(row["sha256"], row["byte_length"])
+    if row["sha256"] is not None and row["sha256"] != known["sha256"] and not blanked:
         row["change"] = "bytes"
         return
     if known["status"] == REMOVED:  # stays so, and its text gone
@@ -242,7 +248,7 @@ STAGE = Stage(
     schema=SCHEMA,
     commit=(
         "ingest/forget_scores", "ingest/forget_embeddings", "ingest/forget_clusters", "ingest/forget_captions",
-        "ingest/forget_buckets", "ingest/update", "ingest/part",
+        "ingest/forget_buckets", "ingest/update", "ingest/part", "ingest/taken_down",
     ),
     part_items=512,
     tally=_count,

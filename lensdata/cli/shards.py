@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from catalog import metrics
 from catalog.console import emit_json
 from catalog.errors import BadInput
 from catalog.notices import say
@@ -89,7 +90,6 @@ def build_shards(
     \b
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
-    from catalog.select import remedy
     from lensdata import shards
 
     if gpus is not None:
@@ -126,7 +126,7 @@ def build_shards(
     )
     for rule, count in made.manifest.info["unmeasured"].items():
         say(
-            f"build-shards: {count} readable images have no {rule} result, so they were left out: {remedy(rule)}"
+            f"build-shards: {count} readable images have no {rule} result, so they were left out; {chosen.advice(rule)}"
         )
     for source, count in made.manifest.info.get("sources", {}).items():
         if not count:
@@ -142,11 +142,12 @@ def _given() -> set[str]:
     """The parameters that stood on the command line, by their names in Lens."""
     context = click.get_current_context()
     names = {"shard_mb": "shard_bytes", "mixture": "sources"}
-    return {
+    given = {
         names.get(name, name)
         for name in context.params
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
+    return given | {"dedup", *metrics.thresholds()} if "no_filters" in given else given
 
 
 @click.command("verify-shards")
@@ -280,7 +281,9 @@ def remove(
 ) -> None:
     """Take images down: out of the catalog, its manifests, and the shards that held them (no others are rewritten).
 
-    Rows with the same bytes go with them. The original files are not touched.
+    Whatever has the same bytes goes with them, and stays removed when it is ingested again under another name. The
+    catalog's own copies of the bytes are blanked; the original files are not touched. Built shards that still hold
+    what was taken down, since --shards did not name them, are told.
 
     \b
     Example: lensdata remove 42 77 --shards shards --reason "rights holder, ticket 5"
@@ -292,6 +295,10 @@ def remove(
     tell(
         as_json, done, f"{len(done['removed'])} images removed: {', '.join(map(str, done['removed']))}{where}"
     )
+    if done["still_hold"]:
+        ids = " ".join(map(str, image_ids[:SHOWN])) + (" ..." if len(image_ids) > SHOWN else "")
+        folders = " ".join(f"--shards {folder}" for folder in done["still_hold"])
+        say(f"remove: built shards still hold what was taken down; run `lensdata remove {ids} {folders}`")
 
 
 COMMANDS = (build_shards, verify_shards, manifest_group, remove)

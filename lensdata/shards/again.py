@@ -21,7 +21,7 @@ SAMPLE = {"sha256": pl.String, "uri": pl.String, "byte_offset": pl.Int64}
 
 def elsewhere(catalog: Catalog, out: Path, plan: Layout, settings: dict[str, Any]) -> Iterator[engine.Task]:
     """The shards of `plan` that lack samples whose bytes the catalog knows in other files, too: each as a task whose
-    rows name those as `copies`."""
+    settings name those as `copies`, by sha256."""
     waiting: list[tuple[str, pl.DataFrame, list[int]]] = []
     lost = 0
     for name, rows in plan:
@@ -39,9 +39,9 @@ def _with_copies(
 ) -> Iterator[engine.Task]:
     copies = _copies(catalog, [rows[at] for _, rows, lost in waiting for at in lost])
     for name, rows, lost in waiting:
-        if any(rows["sha256"][at] in copies for at in lost):
-            items = [row | {"copies": copies.get(row["sha256"], [])} for row in rows.iter_rows(named=True)]
-            yield engine.Task(name, items, settings)
+        of_shard = {sha256: copies[sha256] for at in lost if (sha256 := rows["sha256"][at]) in copies}
+        if of_shard:
+            yield engine.Task(name, list(rows.iter_rows(named=True)), settings | {"copies": of_shard})
 
 
 def _copies(catalog: Catalog, rows: list[pl.DataFrame]) -> dict[str, list[dict[str, Any]]]:
@@ -86,7 +86,7 @@ def _some_readable(catalog: Catalog, found: Manifest, plan: Layout, verify_bytes
         copies = _copies(catalog, [lost])
         for row in lost.iter_rows(named=True):
             place = memoryview(bytearray(row["length"]))
-            if not read_sample(row | {"copies": copies.get(row["sha256"], [])}, place, verify_bytes):
+            if not read_sample(row, copies.get(row["sha256"], ()), place, verify_bytes):
                 return True
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from lensdata.shards.layout import Layout, extension
 
 DROPPED = "dropped.jsonl"
 REASONS = 20  # that are counted each by itself
+SHORTER = "its file is shorter than it was"
 COLUMNS = ["image_id", "sha256", "bucket", "shard", "offset", "length", "ext", "source", "caption", "brief"]
 
 
@@ -122,6 +124,7 @@ class _Gathered:
     def _count(self, bad: pl.DataFrame) -> None:
         for uri, reason in bad.select("uri", "reason").iter_rows():
             kind = reason.replace(uri, "its file").replace(uri.removeprefix("file://"), "its file")
+            kind = SHORTER if re.search(r"\b\d+ (of the \d+ )?bytes\b", kind) else kind
             known = kind in self.reasons or len(self.reasons) < REASONS
             self.reasons[kind if known else "other reasons"] += 1
 

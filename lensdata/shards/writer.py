@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from lensdata.shards import folder
 from lensdata.shards.blocks import ROOM, BlockFile
 from lensdata.shards.layout import extension
 
+Row = dict[str, Any]
 META = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
 def write_shard(task: engine.Task, watch: engine.Watch) -> None:
     """Worker: the shard `task.part_id` of the manifest's rows `task.items`. When this returns it is on the disk."""
     out: Path = task.settings["out"]
+    copies_of = task.settings.get("copies", {})  # sha256 -> where else the bytes are
     offsets, lengths, errors = [], [], {}
     with parts.appearing(out / task.part_id) as temporary, BlockFile(temporary) as file:
         for index, row in enumerate(task.items):
@@ -30,7 +33,8 @@ def write_shard(task: engine.Task, watch: engine.Watch) -> None:
             error = ": ".join(task.poison.get(index, ()))
             if not error:
                 with watch.item(index):
-                    error = _add_sample(file, row, task.settings["verify_bytes"])
+                    copies = copies_of.get(row["sha256"], ())
+                    error = _add_sample(file, row, copies, task.settings["verify_bytes"])
             if error:
                 errors[index] = error
             lengths.append(file.size - offsets[-1])
@@ -41,7 +45,7 @@ def write_shard(task: engine.Task, watch: engine.Watch) -> None:
         folder.note(out, task.part_id, folder.Index(size, sha256, offsets, lengths, errors))
 
 
-def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str:
+def _add_sample(file: BlockFile, row: Row, copies: Sequence[Row], verify_bytes: bool) -> str:
     """Append one sample's members, or say why not.
 
     The image is read to where it belongs in the file's block; nothing counts before it is known to be the right one.
@@ -59,7 +63,7 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
     start, end = len(head), len(head) + length
     whole = end + len(tail)
     place = file.room(whole) if whole <= ROOM else memoryview(bytearray(whole))
-    if error := read_sample(row, place[start:end], verify_bytes):
+    if error := read_sample(row, copies, place[start:end], verify_bytes):
         return error
     place[:start], place[end:] = head, tail
     if whole <= ROOM:
@@ -69,11 +73,11 @@ def _add_sample(file: BlockFile, row: dict[str, Any], verify_bytes: bool) -> str
     return ""
 
 
-def read_sample(row: dict[str, Any], image: memoryview, verify_bytes: bool) -> str:
-    """Read a sample's bytes to `image` from where its row says, else from one of its `copies`, if it names any; why
-    that cannot be done, or ""."""
+def read_sample(row: Row, copies: Sequence[Row], image: memoryview, verify_bytes: bool) -> str:
+    """Read a sample's bytes to `image` from where its row says, else from one of `copies` (uri, offset, file_size and
+    file_mtime_ns of each); why that cannot be done, or ""."""
     reason = ""
-    for place in (row, *row.get("copies", ())):
+    for place in (row, *copies):
         uri = place["uri"]
         try:
             state = locate.read_into(uri, place["offset"], image)

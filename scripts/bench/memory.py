@@ -30,9 +30,6 @@ from catalog.store import parts
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
-LOOSE = ["--min-area", "none", "--min-clarity", "none", "--min-entropy", "none", "--min-luminance", "none",
-         "--max-luminance", "none", "--max-nsfw", "none", "--min-aesthetic", "none", "--max-watermark", "none",
-         "--no-dedup"]  # fmt: skip
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -98,7 +95,7 @@ def measure(folder: Path, count: int, workers: int) -> dict[str, tuple[int, int]
     run(root, "caption")
     place_all(catalog.open(root))
     out = ("--out", folder / "shards", "--workers", workers)
-    found["build-shards"] = run(root, "build-shards", *LOOSE, *out)
+    found["build-shards"] = run(root, "build-shards", "--no-filters", *out)
     return found
 
 
