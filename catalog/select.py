@@ -22,9 +22,13 @@ from catalog.store.database import Database
 
 CAPTION_STYLES = ("dense", "alt")
 TEXTLESS = (
-    "of {} the source gives no text: put it into NAME.txt beside each NAME.jpg or into a table (docs/sources.md) and "
-    "ingest again, or take the words of the files' names with `lensdata caption --from-names` (or `run --from-names`)"
+    "for {} of them the source gives no such text: put it into NAME.txt beside each NAME.jpg or into a table "
+    "(docs/sources.md) and ingest again, or {}"
 )
+FROM_NAMES = (
+    "take the words of the files' names with `lensdata caption --from-names` (or `lensdata run --from-names`)"
+)
+OTHER_STYLES = "take other captions, too, such as with --captions dense,alt"
 
 
 class Selection:
@@ -137,7 +141,8 @@ class Selection:
             return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            return f"{row['unmeasured']} images have no {row['rule']} result yet; {self.advice(row['rule'])}"
+            what = "caption" if row["rule"] == "caption" else f"{row['rule']} result"
+            return f"{row['unmeasured']} images have no {what} yet; {self.advice(row['rule'])}"
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
 
     def advice(self, rule: str) -> str:
@@ -148,7 +153,8 @@ class Selection:
             textless = self.catalog.named(
                 "select/textless", captions=given["captions"], sources=given["sources"]
             ).item()
-            return TEXTLESS.format(textless) if textless else f"run {known.remedy} first"
+            otherwise = FROM_NAMES if "alt" in self.captions else OTHER_STYLES
+            return TEXTLESS.format(textless, otherwise) if textless else f"run {known.remedy} first"
         if known.metric is None or known.metric is metrics.AREA:
             return f"run {known.remedy} first"
         row = self.catalog.named("select/lacking", {"metric": rule}, sources=given["sources"]).row(
