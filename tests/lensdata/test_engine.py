@@ -310,11 +310,9 @@ def main():
 def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path, images: Path, guarded: bool) -> None:
     """Its workers read it again, and would start the job anew; they say so, quietly and once."""
     script = tmp_path / "script.py"
-    start = (
-        "if __name__ == '__main__':\n    main()"
-        if guarded
-        else "try:\n    main()\nexcept LensError as e:\n    print(e)"
-    )
+    start = "if __name__ == '__main__':\n    main()"
+    if not guarded:
+        start = "try:\n    main()\nexcept LensError as error:\n    print(error)"
     script.write_text(SCRIPT.format(start=start))
     line = [sys.executable, str(script), str(tmp_path / "catalog"), str(images)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
