@@ -267,6 +267,10 @@ def _manifest(root: Path, name: str) -> Any:
     from catalog import manifest
 
     kept = root / "manifests" / name
+    if not kept.is_dir() and not Path(name).is_dir():
+        raise BadInput(
+            f"there is no manifest {name} in {root}, and no folder {name}; see `lensdata manifest list`"
+        )
     return manifest.load(kept if kept.is_dir() else Path(name), check_sizes=False)
 
 
