@@ -157,7 +157,7 @@ class Selection:
             return TEXTLESS.format(textless, otherwise) if textless else f"run {known.remedy} first"
         if known.metric is None or known.metric is metrics.AREA:
             return f"run {known.remedy} first"
-        row = self.catalog.named("select/lacking", {"metric": rule}, sources=given["sources"]).row(
+        row = self.catalog.named("select/lacking", {"column": rule}, sources=given["sources"]).row(
             0, named=True
         )
         off = " ".join(f"--{limit.replace('_', '-')} none" for limit in known.limits)

@@ -4,7 +4,7 @@ code."""
 
 from __future__ import annotations
 
-import multiprocessing
+import sys
 
 CODE = 86  # the exit code of a worker that met the job that it was started by
 ADVICE = (
@@ -15,5 +15,8 @@ ADVICE = (
 
 def end_if_reread() -> None:
     """End the process, quietly, if it is a worker that is only reading its script."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    module = sys.modules.get(
+        "multiprocessing.process"
+    )  # which a worker has loaded, and a command need not load
+    if module is not None and getattr(module.current_process(), "_inheriting", False):
         raise SystemExit(CODE)

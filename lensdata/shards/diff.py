@@ -59,7 +59,7 @@ def compare(old: Manifest, new: Manifest, most: int = ALL) -> Difference:
         counts = dict(zip((*KINDS, "differ"), row, strict=True))
         changes = {}
         for kind in KINDS:
-            text = statements.statement("select/diff_ids", kind=kind)
+            text = statements.statement("select/diff_ids", column=kind)
             ids = [image_id for (image_id,) in connection.execute(text, {"most": most}).fetchall()]
             changes[kind] = Change(counts[kind], ids)
     before, after = ({**found.info["parameters"], "mixture": found.mixture} for found in (old, new))
