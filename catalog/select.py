@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,16 +11,25 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from catalog import metrics, mixture
+from catalog import extras, metrics, mixture
 from catalog import scorers as whose
 from catalog.buckets import BUCKETS
 from catalog.errors import BadInput
-from catalog.manifest import Manifest, files, load
+from catalog.manifest import Manifest, files, load, names
 from catalog.manifest import rows as tables
+from catalog.notices import say
 from catalog.store import parts, statements
-from catalog.store.database import Database, Statement
+from catalog.store.database import Database
 
 CAPTION_STYLES = ("dense", "alt")
+TEXTLESS = (
+    "for {} of them the source gives no such text: put it into NAME.txt beside each NAME.jpg or into a table "
+    "(docs/sources.md) and ingest again, or {}"
+)
+FROM_NAMES = (
+    "take the words of the files' names with `lensdata caption --from-names` (or `lensdata run --from-names`)"
+)
+OTHER_STYLES = "take other captions, too, such as with --captions dense,alt"
 
 
 class Selection:
@@ -100,6 +108,14 @@ class Selection:
         buckets = [bucket.name for bucket in BUCKETS]
         self.catalog.export(text, path, tables.ROWS, **self.parameters, buckets=buckets)
 
+    def counts(self) -> pl.DataFrame:
+        """How many images are selected: (bucket, source, images). Raises BadInput if there are none."""
+        text = statements.statement("select/counts", select=self.query)
+        found = self.catalog.sql(text, **self.parameters)
+        if found.is_empty():
+            raise BadInput(f"nothing is selected: {self.explain_empty()}")
+        return found
+
     def funnel(self) -> pl.DataFrame:
         """What each rule keeps and drops at these thresholds (`where` not counted)."""
         return self.catalog.named("select/funnel", **self.parameters)
@@ -126,11 +142,8 @@ class Selection:
 
         Raises BadInput if nothing is selected, or if NAME already names another choice.
         """
-        spool = self.catalog.root / "manifests" / f"selected.{os.getpid()}{parts.TEMPORARY}"
-        try:
+        with parts.scratch(self.catalog.root / names.FOLDER / "selected") as spool:
             return _fix(self, name, spool)
-        finally:
-            spool.unlink(missing_ok=True)
 
     def scorers(self) -> dict[str, str]:
         """Whose scores count: metric -> tier/name@revision."""
@@ -148,8 +161,37 @@ class Selection:
             return f"{left[-1]} images pass every rule, but none of them meets the condition"
         row = steps.row(next(i for i, n in enumerate(left) if n == 0), named=True)
         if row["unmeasured"]:
-            return f"{row['unmeasured']} images have no {row['rule']} result yet; run {remedy(row['rule'])} first"
+            what = "caption" if row["rule"] == "caption" else f"{row['rule']} result"
+            return f"{row['unmeasured']} images have no {what} yet; {self.advice(row['rule'])}"
         return f"the rule {row['rule']} drops the last of {row['images']} images; see `lensdata funnel`"
+
+    def advice(self, rule: str) -> str:
+        """What to do about readable images that a rule has no result for."""
+        known = next(found for found in metrics.rules() if found.name == rule)
+        given = self.parameters
+        if rule == "caption":
+            textless = self.catalog.named(
+                "select/textless", captions=given["captions"], sources=given["sources"]
+            ).item()
+            otherwise = FROM_NAMES if "alt" in self.captions else OTHER_STYLES
+            return TEXTLESS.format(textless, otherwise) if textless else f"run {known.remedy} first"
+        if known.metric is None or known.metric is metrics.AREA:
+            return f"run {known.remedy} first"
+        row = self.catalog.named("select/lacking", {"column": rule}, sources=given["sources"]).row(
+            0, named=True
+        )
+        off = " ".join(f"--{limit.replace('_', '-')} none" for limit in known.limits)
+        if row["failed"] and not row["missing"]:
+            return (
+                f"it failed ({row['reason']}); `lensdata score --only {rule} --retry-failed` tries again, and {off} "
+                "selects without it"
+            )
+        if not row["scored"]:
+            return f"run {known.remedy} first"
+        needs = ""
+        if known.metric.learned and not extras.present(*extras.MODULES["score"]):
+            needs = f" (which needs {extras.install('score')})"
+        return f"run `lensdata score --only {rule}` first{needs}, or select without it: {off}"
 
 
 def _check_condition(where: str) -> None:
@@ -184,43 +226,37 @@ def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
     name = name or fingerprint[:12]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
-    folder = catalog.root / "manifests" / name
     record = {
         "manifest": name, "fingerprint": fingerprint, "query": selection.query, "catalog_version": version,
         "parameters": json.dumps(selection.parameters), "samples": total, "virtual": True,
     }  # fmt: skip
-    if (folder / "manifest.json").is_file():
-        kept = load(folder)
-        if kept.fingerprint != fingerprint:
-            raise BadInput(
-                f"the manifest {name} exists and selects other images or weights; manifests never change: "
-                "take another name, or finish the build that was begun from it with --resume"
-            )
-    else:
-        info = {
-            "format": files.MIXED if weights else files.FORMAT,
-            "name": name,
-            "fingerprint": fingerprint,
-            "virtual": True,
-            "samples": total,
-            "catalog_version": version,
-            "query": selection.query,
-            "parameters": selection.parameters,
-            "captions": list(selection.captions),
-            "scorers": scorers,
-            "unmeasured": unmeasured,
-            "buckets": files.bucket_rows(buckets),
-            "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
-            **({"mixture": weights} if weights else {}),
-            "shards": [],
-        }
-        files.adopt(folder, info, spool)
-        kept = load(folder)
-    # Also for one that is there already: a kill may have come between its files and its row.
-    catalog.commit("manifest", f"manifest-{name}", total, [Statement("catalog/manifest_add", record)])
-    return kept
-
-
-def select_rows(selection: Selection) -> pl.DataFrame:
-    """What a selection selects, with each row's bucket name."""
-    return selection.frame().with_columns(bucket=pl.format("{}x{}", "bucket_width", "bucket_height"))
+    info = {
+        "format": files.MIXED if weights else files.FORMAT,
+        "name": name,
+        "fingerprint": fingerprint,
+        "virtual": True,
+        "samples": total,
+        "catalog_version": version,
+        "query": selection.query,
+        "parameters": selection.parameters,
+        "captions": list(selection.captions),
+        "scorers": scorers,
+        "unmeasured": unmeasured,
+        "buckets": files.bucket_rows(buckets),
+        "sources": dict.fromkeys(selection.sources or {}, 0) | dict(sorted(sources.items())),
+        **({"mixture": weights} if weights else {}),
+        "shards": [],
+    }
+    folder = catalog.root / names.FOLDER / name
+    with names.naming(catalog):
+        if names.given_to(catalog, name) not in (None, fingerprint):
+            later = names.became(catalog, name, fingerprint)
+            if later is None:
+                raise names.taken(name)
+            say(f"the manifest {name} has been {later.name} since a takedown, and selects just these images")
+            return later
+        if not (folder / "manifest.json").is_file():
+            files.adopt(folder, info, spool)
+        # Also for one that is there already: a kill may have come between its files and its row.
+        names.enter(catalog, record)
+    return load(folder)

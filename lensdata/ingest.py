@@ -15,6 +15,7 @@ from catalog.errors import BadInput
 from catalog.notices import say
 from catalog.store import parts, statements
 from lensdata import engine
+from lensdata.copies import blank_removed, is_blank
 from lensdata.gone import find_gone, found_again
 from lensdata.listing import Listing, place
 from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
@@ -96,6 +97,10 @@ def ingest(
         moved, replacing = _settle(catalog, f"{name}-settled", slots)
         lost = 0 if gone.is_empty() else catalog.query("ingest/settle/still_gone", {}, {"gone": gone}).item()
         listed = listing.images()
+        if back := blank_removed(catalog):
+            say(
+                f"ingest: {back} images that were taken down came back and stay removed; our copies are blanked"
+            )
     for line in listing.survey.lines():
         say(f"ingest: {line}")
     if listing.broke is not None:
@@ -221,7 +226,8 @@ def _compare(row: Row, known: Row, text_read: bool) -> None:
     if it gets the first that can be read; `back` or `lost`, if the same bytes have become readable or unreadable; or
     `file`, nothing but the file's time or the failure."""
     row["text_changed"] = text_read and any(row[name] != known[name] for name in TEXT_COLUMNS)
-    if row["sha256"] is not None and row["sha256"] != known["sha256"]:
+    blanked = known["status"] == REMOVED and is_blank(row["sha256"], row["byte_length"])
+    if row["sha256"] is not None and row["sha256"] != known["sha256"] and not blanked:
         row["change"] = "other" if known["sha256"] is not None and known["status"] in HAD_BYTES else "bytes"
         if row["change"] == "other" and row["byte_offset"]:  # a tar was rewritten: no member replaces another
             row["image_id"] = None
@@ -267,8 +273,8 @@ STAGE = Stage(
     schema=SCHEMA,
     commit=(
         "ingest/forget_scores", "ingest/forget_embeddings", "ingest/forget_clusters", "ingest/forget_captions",
-        "ingest/forget_buckets", "ingest/update", "ingest/part", "ingest/settle/arrive", "ingest/settle/unstage",
-        "ingest/settle/staged",
+        "ingest/forget_buckets", "ingest/update", "ingest/part", "ingest/settle/taken_down", "ingest/settle/arrive",
+        "ingest/settle/unstage", "ingest/settle/staged",
     ),
     part_items=512,
     tally=_count,

@@ -1,10 +1,15 @@
-"""Takedown: an image leaves the catalog and every shard that held it; no other shard is rewritten."""
+"""Takedown: an image leaves the catalog and every shard that held it; no other shard is rewritten.
+
+It is by content: whatever has the same bytes goes, too, and is `removed` when it comes back under another name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +20,41 @@ from catalog import Catalog, manifest
 from catalog import mixture as mixtures
 from catalog.bytes.tar import TarWriter
 from catalog.errors import BadInput
-from catalog.manifest import Manifest
-from catalog.notices import say
+from catalog.manifest import Manifest, files, names
+from catalog.manifest import rows as tables
+from catalog.notices import Progress, say
 from catalog.store import parts, snapshot
-from catalog.store.database import Statement
+from lensdata.copies import blank_removed
+from lensdata.shards.listing import builds
 from lensdata.vectors import drop_unused
 
-FORGET = ("remove/images", "remove/scores", "remove/captions", "remove/clusters", "remove/embeddings")
+FORGET = (
+    "remove/record", "remove/images", "remove/scores", "remove/captions", "remove/clusters", "remove/embeddings",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gone:
+    """All that was ever taken down, by id and by content."""
+
+    ids: pl.Series
+    sha256: pl.Series
+
+    @property
+    def rows(self) -> pl.Expr:
+        """Which rows of a manifest are gone."""
+        by_content = pl.col("sha256").is_in(self.sha256.implode())
+        return pl.col("image_id").is_in(self.ids.implode()) | by_content.fill_null(False)
 
 
 def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Path]) -> dict[str, Any]:
-    """Take images down: status `removed` with the reason; scores, captions, vectors and clusters deleted; the
-    catalog's manifests and the shards in the folders `shards` re-emitted without them.
+    """Take images down: status `removed` with the reason; scores, captions, vectors and clusters deleted, the catalog's
+    own copies of the bytes blanked; its manifests and the shards in the folders `shards` re-emitted without them.
 
     Rows with the same bytes go, too, and stay gone whatever becomes of their files; other bytes in their place are
-    another image. Whatever was killed half-way is completed by the same call. Returns the ids
-    removed and what was rewritten. Raises BadInput for an id the catalog does not have, before anything is done.
+    another image. Whatever was killed half-way is completed by the same call. Returns the ids `removed`, what was
+    `rewritten`, and the folders that builds of this catalog have filled and that `still_hold` what was taken down.
+    Raises BadInput for an id the catalog does not have, before anything is done.
     """
     for folder in shards:
         manifest.load(folder, check_sizes=False)
@@ -49,7 +73,9 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
         catalog.commit_part("remove", part, FORGET, reason=reason)
         snapshot.remove(catalog.root)
         drop_unused(catalog)
-        gone = set(ids)
+        blank_removed(catalog)
+        found = catalog.named("remove/gone")
+        gone = Gone(found["image_id"].drop_nulls(), found["sha256"].drop_nulls().unique())
         rewritten = [
             name
             for folder in _manifests(catalog)
@@ -57,12 +83,21 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
         ]
         for folder in shards:
             rewritten += _without(catalog, manifest.load(folder, check_sizes=False), gone, None)
-    return {"removed": ids, "rewritten": rewritten}
+    return {"removed": ids, "rewritten": rewritten, "still_hold": list(_still_hold(catalog, gone))}
 
 
-def _manifests(catalog: Catalog) -> Iterator[Path]:
-    for path in sorted((catalog.root / "manifests").glob("*/manifest.json")):
-        yield path.parent
+def _manifests(catalog: Catalog) -> list[Path]:
+    return [path.parent for path in sorted((catalog.root / names.FOLDER).glob("*/manifest.json"))]
+
+
+def _still_hold(catalog: Catalog, gone: Gone) -> Iterator[str]:
+    """The folders of builds in which something of what is gone is listed, or whose list cannot be read."""
+    for folder, found, _ in builds(catalog):
+        try:
+            if found is None or len(_lost(found, gone)):
+                yield str(folder)
+        except BadInput:
+            yield str(folder)
 
 
 def _blank(root: Path, vectors: pl.DataFrame) -> None:
@@ -75,72 +110,106 @@ def _blank(root: Path, vectors: pl.DataFrame) -> None:
                 matrix.flush()
 
 
-def _without(catalog: Catalog, old: Manifest, gone: set[int], parent: Path | None) -> list[str]:
-    """Re-emit a manifest (and, if it has tars, the shards that held them) without the images `gone`.
+def _lost(found: Manifest, gone: Gone) -> pl.DataFrame:
+    """The rows of a manifest that are gone, (image_id, shard)."""
+    scan = pl.scan_parquet(found.table, glob=False).filter(gone.rows)
+    return scan.select("image_id", "shard").collect(engine="streaming")
 
-    New files stand beside the old under new names; the switch is manifest.json's rename; only then the old go.
-    With `parent` the manifest is one of the catalog's and moves to a folder of its new name.
+
+def _without(catalog: Catalog, old: Manifest, gone: Gone, parent: Path | None) -> list[str]:
+    """Re-emit a manifest (and, if it has tars, the shards that held them) without what is gone.
+
+    New files stand beside the old under new names; the switch is manifest.json's rename; only then the old go. Memory
+    holds the rows of one shard. With `parent` the manifest is one of the catalog's and moves to a folder of its new
+    name.
     """
     _discard(old)
-    lost = old.samples.filter(pl.col("image_id").is_in(list(gone)))
+    lost = _lost(old, gone)
     if lost.is_empty():
         return []
-    name, number = _next_name(old.name)
-    shards, kept, replaced = [], [], [old.samples_path.name]
-    for shard in old.info["shards"]:
-        rows = old.samples.filter(pl.col("shard") == shard["name"])
-        if shard["name"] in lost["shard"]:
-            replaced.append(shard["name"])
-            rows = rows.filter(~pl.col("image_id").is_in(list(gone)))
-            if len(rows):
-                shard, rows = _copy(old.root, shard, rows, number)
-                shards.append(shard)
-                kept.append(rows)
-        else:
-            shards.append(shard)
-            kept.append(rows)
-    samples = pl.concat(kept) if kept else old.samples.filter(~pl.col("image_id").is_in(list(gone)))
-    sources = manifest.source_counts(samples)
+    rest = _Rest(old, gone, set(lost["shard"].drop_nulls()))
+    tables.write(rest.samples_path, rest.rows())
+    sources = dict(sorted(rest.sources.items()))
     mixture = mixtures.in_force(old.mixture, sources)
-    info = {
-        **{name: value for name, value in old.info.items() if name != "mixture"},
-        "name": name,
-        "fingerprint": manifest.fingerprint_of(samples, mixture),
-        "samples": len(samples),
-        "buckets": manifest.bucket_counts(samples),
-        "sources": sources,
-        **({"mixture": mixture} if mixture else {}),
-        "shards": shards,
-        "removed": sorted({*old.info.get("removed", []), *lost["image_id"]}),
-        "samples_file": f"samples-r{number}.parquet",
-        "replaced": replaced,
-    }
-    target = old.root if parent is None else parent / name
-    record = {
-        "manifest": name, "fingerprint": info["fingerprint"], "query": info["query"], "samples": len(samples),
-        "parameters": "{}", "catalog_version": catalog.version, "virtual": old.virtual,
-    }  # fmt: skip
-    catalog.commit("manifest", f"manifest-{name}", len(samples), [Statement("catalog/manifest_add", record)])
-    manifest.write(target, info, samples)
-    new = manifest.load(target, check_sizes=False)
-    if parent is not None:
-        for path in (old.root / "manifest.json", old.samples_path):
-            path.unlink(missing_ok=True)
-        old.root.rmdir()
-    else:
-        _discard(new)
+    fingerprint = manifest.fingerprint_of(tables.batches(rest.samples_path), mixture)
+    samples = rest.buckets.total()
+    with names.naming(catalog):
+        name = names.successor(catalog, old.name, fingerprint)
+        info = {
+            **{name: value for name, value in old.info.items() if name != "mixture"},
+            "name": name,
+            "fingerprint": fingerprint,
+            "samples": samples,
+            "buckets": manifest.bucket_rows(rest.buckets),
+            "sources": sources,
+            **({"mixture": mixture} if mixture else {}),
+            "shards": rest.shards,
+            "removed": sorted({*old.info.get("removed", []), *lost["image_id"]}),
+            "replaced": [old.samples_path.name, *rest.replaced],
+        }
+        record = {
+            "manifest": name, "fingerprint": fingerprint, "query": info["query"], "samples": samples,
+            "parameters": "{}", "catalog_version": catalog.version, "virtual": old.virtual,
+        }  # fmt: skip
+        names.enter(catalog, record)
+        if parent is None:
+            target = old.root
+            info |= files.listed(rest.samples_path)
+            manifest.write_info(target, info, replaces=old.fingerprint)
+            _discard(manifest.load(target, check_sizes=False))
+        else:
+            target = parent / name
+            files.adopt(target, {**info, "samples_file": rest.samples_path.name}, rest.samples_path)
+            for path in (old.root / "manifest.json", old.samples_path):
+                path.unlink(missing_ok=True)
+            old.root.rmdir()
     say(
-        f"remove: {old.name} is now {name}, {len(lost)} of {len(old.samples)} samples gone, "
-        f"{len(replaced) - 1} shards rewritten"
+        f"remove: {old.name} is now {name}, {len(lost)} of {old.info['samples']} samples gone, "
+        f"{len(rest.replaced)} shards rewritten"
     )
     return [str(target)]
 
 
-def _next_name(name: str) -> tuple[str, int]:
-    """`train` -> `train-r1` -> `train-r2`."""
-    match = re.fullmatch(r"(.+)-r(\d+)", name)
-    stem, number = (match[1], int(match[2]) + 1) if match else (name, 1)
-    return f"{stem}-r{number}", number
+class _Rest:
+    """What is left of a manifest: `rows`, read to their end, copies the shards that lose something."""
+
+    def __init__(self, old: Manifest, gone: Gone, touched: set[str]) -> None:
+        self.old, self.gone, self.touched = old, gone, touched
+        match = re.fullmatch(r".+-r(\d+)\.parquet", old.samples_path.name)
+        self.number = (
+            int(match[1]) + 1 if match else 1
+        )  # of the new files; those of a killed takedown are overwritten
+        self.samples_path = old.root / f"samples-r{self.number}.parquet"
+        self.sources: Counter[str] = Counter()
+        self.buckets: Counter[str] = Counter()
+        self.replaced: list[str] = []
+        self._copied: dict[str, dict[str, Any]] = {}
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """As manifest.json lists them, in their order."""
+        return [
+            self._copied.get(shard["name"], shard)
+            for shard in self.old.info["shards"]
+            if shard["name"] not in self.replaced or shard["name"] in self._copied
+        ]
+
+    def rows(self) -> Iterator[pl.DataFrame]:
+        """The rows that stay, with their new places."""
+        shards = {shard["name"]: shard for shard in self.old.info["shards"]}
+        held = self.old.by_shard() if shards else (("", rows) for rows in self.old.batches())
+        with Progress(len(self.touched), f"remove from {self.old.name}", "shards") as bar:
+            for name, rows in held:
+                if not shards or name in self.touched:
+                    rows = rows.filter(~self.gone.rows)
+                if name in self.touched:
+                    self.replaced.append(name)
+                    if len(rows):
+                        self._copied[name], rows = _copy(self.old.root, shards[name], rows, self.number)
+                    bar.advance()
+                self.sources.update(manifest.source_counts(rows))
+                self.buckets.update(dict(rows.group_by("bucket").len().iter_rows()))
+                yield rows
 
 
 def _copy(
@@ -158,7 +227,9 @@ def _copy(
         size = tar.finish()
     with (root / name).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    moved = rows.with_columns(offset=pl.Series(offsets, dtype=pl.Int64), shard=pl.lit(name))
+    moved = rows.with_columns(
+        offset=pl.Series(offsets, dtype=pl.Int64), shard=pl.lit(name, dtype=pl.String)
+    ).select(rows.columns)
     return {**shard, "name": name, "samples": len(rows), "bytes": size, "sha256": digest}, moved
 
 

@@ -6,12 +6,16 @@ import errno
 import os
 import re
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from catalog import extras
 from catalog.bytes import local
 from catalog.errors import BadInput, Unreadable
+
+Reading = Callable[[], AbstractContextManager[None]]  # within it bytes are waited for: see an engine's Watch
 
 HIDDEN = "***@"  # stands for a user and password before a URL's host
 _LOGIN = re.compile(r"(?<=://)[^:/?#@\s]*:[^/?#\s]*@")

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from catalog.buckets import BUCKETS, BY_NAME
+from catalog.errors import BadInput
 from catalog.manifest import rows as tables
 from catalog.store import parts
 
@@ -27,9 +28,10 @@ MIXED = "lens-manifest/2"  # has weights, which a reader of the first format wou
 def write(folder: Path, info: dict[str, Any], samples: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
     """Write a manifest's two files; manifest.json comes last, so that what can be loaded is complete.
 
-    `samples` is the table, or its rows in order, frame by frame.
+    `samples` is the table, or its rows in order, frame by frame. Raises BadInput if `folder` holds another manifest.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _refuse_another(folder, info)
     frames = [samples] if isinstance(samples, pl.DataFrame) else samples
     write_info(folder, info | write_samples(folder, frames, info.get("samples_file", SAMPLES)))
 
@@ -42,11 +44,14 @@ def write_samples(folder: Path, frames: Iterable[pl.DataFrame], name: str = SAMP
 
 
 def adopt(folder: Path, info: dict[str, Any], table: Path) -> None:
-    """Make a manifest's folder of a `table` that is on the same disk already, and durable."""
+    """Make a manifest's folder of a `table` that is on the same disk already, and durable. Its name is the one that
+    `info` gives it, if any, else samples.parquet. Raises BadInput if `folder` holds another manifest."""
     folder.mkdir(parents=True, exist_ok=True)
-    table.rename(folder / SAMPLES)
+    _refuse_another(folder, info)
+    name = info.get("samples_file", SAMPLES)
+    table.rename(folder / name)
     parts.fsync(folder)
-    write_info(folder, info | listed(folder / SAMPLES))
+    write_info(folder, info | listed(folder / name))
 
 
 def listed(path: Path) -> dict[str, str]:
@@ -58,10 +63,24 @@ def listed(path: Path) -> dict[str, str]:
         }
 
 
-def write_info(folder: Path, info: dict[str, Any]) -> None:
-    """Write manifest.json, over a table that is there."""
+def write_info(folder: Path, info: dict[str, Any], replaces: str | None = None) -> None:
+    """Write manifest.json, over a table that is there. Raises BadInput if `folder` holds another manifest, unless it is
+    the one with the fingerprint `replaces`, which a takedown has to end."""
+    _refuse_another(folder, info, replaces)
     text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     parts.write_bytes(folder / "manifest.json", text.encode())
+
+
+def _refuse_another(folder: Path, info: dict[str, Any], replaces: str | None = None) -> None:
+    """A manifest that was written once never changes."""
+    try:
+        held = json.loads((folder / "manifest.json").read_bytes())
+    except (FileNotFoundError, ValueError):
+        return
+    same = isinstance(held, dict) and all(held.get(key) == info.get(key) for key in ("name", "fingerprint"))
+    if not same and (not isinstance(held, dict) or held.get("fingerprint") != replaces):
+        name = held.get("name") if isinstance(held, dict) else None
+        raise BadInput(f"{folder} holds the manifest {name}, and manifests never change; take another folder")
 
 
 def bucket_counts(samples: pl.DataFrame) -> list[dict[str, Any]]:

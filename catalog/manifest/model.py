@@ -110,6 +110,27 @@ class Manifest:
         """`samples` in order, some thousand rows at a time, for what must not hold them all in memory."""
         return self._checked(tables.batches)
 
+    @property
+    def table(self) -> Path:
+        """The file of `samples`, for what reads it by itself. Raises BadInput unless it is whole."""
+        return self._checked(lambda path: path)
+
+    def by_shard(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """`samples` shard by shard, (name, rows), as they follow one another; memory holds one shard's."""
+        held: list[pl.DataFrame] = []
+        filling = ""
+        for batch in self.batches():
+            for rows in batch.with_columns(run=pl.col("shard").rle_id()).partition_by(
+                "run", include_key=False
+            ):
+                if held and rows["shard"][0] != filling:
+                    yield filling, pl.concat(held)
+                    held = []
+                filling = rows["shard"][0]
+                held.append(rows)
+        if held:
+            yield filling, pl.concat(held)
+
     def _checked(self, read: Callable[[Path], Read]) -> Read:
         """What `read` makes of samples.parquet, which must be the file that manifest.json was written with."""
         path = self.samples_path
@@ -135,7 +156,10 @@ class Manifest:
 
     def read(self, row: int) -> Sample:
         """The sample of a row of `samples`. Raises SampleError if its bytes are not there or not the right ones."""
-        entry = self.samples.row(row, named=True)
+        return self.sample(self.samples.row(row, named=True))
+
+    def sample(self, entry: dict[str, Any]) -> Sample:
+        """As `read`, of a row as a dict."""
         image_id, where = entry["image_id"], entry["uri"] if self.virtual else entry["shard"]
         if self.virtual:
             image = _range(where, entry["offset"], entry["length"], image_id)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from catalog.errors import BadInput, LensError
 from catalog.notices import say
+from catalog.store.reread import end_if_reread
 
 JOB_LOCK = ".job-lock"
 COMMIT_LOCK = ".commit-lock"
@@ -26,6 +27,7 @@ SAY_SECONDS = 30.0
 @contextmanager
 def job_lock(root: Path, job: str) -> Iterator[None]:
     """Hold the right to fill the catalog at `root`. Raises BadInput at once if another process holds it."""
+    end_if_reread()
     descriptor = os.open(root / JOB_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

@@ -7,8 +7,10 @@ disk. So a part either is there whole or is not there, and its id says what it h
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,23 +22,38 @@ from catalog.errors import one_line
 from catalog.notices import say
 
 TEMPORARY = ".tmp"
+ABANDONED = 86_400.0  # seconds after which a file is nobody's, where the storage knows no locks
 ROOM = 1 << 20  # bytes: a disk on which a part did not fit takes no more of these
 ROW_GROUP = 122_880  # rows: DuckDB's own row group, so that it stores what it reads without cutting it anew
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
-    """A name beside `path` for a file that the block writes, with an fsync at its end; then it is renamed to `path`.
-    On an error nothing appears."""
-    # Not the process id: on storage that several machines or containers share, theirs may be equal.
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+def scratch(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path`, under a passing name that no sweep takes while the block runs; at its end it is
+    removed, unless it was renamed."""
+    # Held by a lock, which ends with its process however that dies. Not by the process id in the name: on storage that
+    # several machines or containers share, theirs may be equal.
+    while True:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
+            break
+        os.close(descriptor)  # a sweep took it before it was locked
     try:
         yield temporary
-        temporary.rename(path)
-    except BaseException:
+    finally:
         with suppress(OSError):
             temporary.unlink()
-        raise
+        os.close(descriptor)
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A `scratch` file for the block to write, with an fsync at its end; then it is renamed to `path`. On an error
+    nothing appears."""
+    with scratch(path) as temporary:
+        yield temporary
+        temporary.rename(path)
 
 
 @contextmanager
@@ -110,5 +127,32 @@ def waiting(root: Path, stage: str) -> list[Path]:
 def sweep(root: Path) -> None:
     """Remove the half-written files of killed processes. Call it with the job lock held."""
     for folder in ("parts", "embeddings", "manifests"):
-        for path in (root / folder).rglob(f"*{TEMPORARY}"):
-            path.unlink(missing_ok=True)
+        sweep_folder(root / folder)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove the half-written files below `folder`, but those that a living process is writing."""
+    for path in folder.rglob(f"*{TEMPORARY}"):
+        with suppress(
+            FileNotFoundError, IsADirectoryError, PermissionError
+        ):  # renamed meanwhile, or none of ours
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                free = _lock(descriptor)
+                if free is None:
+                    free = os.fstat(descriptor).st_mtime < time.time() - ABANDONED
+                if free:
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Take a file's lock; False if another has it, None where the storage knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True

@@ -14,6 +14,7 @@ from catalog.notices import say
 from lensdata.cli.options import (
     FOLDER,
     Source,
+    column_options,
     engine_options,
     existing,
     json_option,
@@ -29,22 +30,14 @@ from lensdata.cli.options import (
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source, kept with each image."
 )
-@click.option(
-    "--image-column", default="image", show_default=True,
-    help="Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
-)  # fmt: skip
-@click.option("--text-column", help="Where a table or list has their texts.  [default: text or caption]")
-@click.option("--brief-column", help="Where they have brief captions.  [default: brief, brief_caption, ...]")
-@click.option("--dense-column", help="Where they have dense captions.  [default: dense, dense_caption, ...]")
-@click.option("--url-column", help="Where a list has its URLs; makes a table such a list.  [default: url]")
+@column_options
 @click.option("--retry", is_flag=True, help="Read, or download, again whatever failed before.")
 @workers_option
 @engine_options()
 @json_option
 @click.pass_obj
 def ingest(
-    root: Path, sources: tuple[Path | str, ...], source: str, image_column: str, text_column: str | None,
-    brief_column: str | None, dense_column: str | None, url_column: str | None, retry: bool, workers: int | None,
+    root: Path, sources: tuple[Path | str, ...], source: str, columns: Any, retry: bool, workers: int | None,
     on: Any, as_json: bool,
 ) -> None:  # fmt: skip
     """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
@@ -60,9 +53,8 @@ def ingest(
     """
     import catalog
     from lensdata.ingest import ingest as stage
-    from lensdata.sources import Columns, open_all
+    from lensdata.sources import open_all
 
-    columns = Columns(image_column, text_column, url_column, brief_column, dense_column)
     found = open_all(sources, columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
     done = stage(opened, found, source, workers, on=on, retry=retry)
@@ -224,7 +216,14 @@ def bucket(root: Path, workers: int | None, on: Any, as_json: bool) -> None:
 @click.option(
     "--source", default="public-real", show_default=True, help="The kind of source of what is ingested."
 )
-@click.option("--out", type=FOLDER, help="Also build shards there.")
+@column_options
+@click.option(
+    "--from-names", is_flag=True, help="Where there is no alt text, use the words of the file's name."
+)
+@click.option(
+    "--out", type=FOLDER,
+    help="Also build shards there; beside it, in OUT-2, OUT-3, ..., if it holds another selection's.",
+)  # fmt: skip
 @click.option("--report", "report_file", type=FOLDER, help="Also write the HTML report there.")
 @partial(selection_options, source_flag="--select-source")
 @models_option
@@ -232,17 +231,22 @@ def bucket(root: Path, workers: int | None, on: Any, as_json: bool) -> None:
 @engine_options(gpus=True)
 @click.pass_obj
 def run(
-    root: Path, sources: tuple[Path | str, ...], source: str, out: Path | None, report_file: Path | None,
-    selection: dict[str, Any], models: str, workers: int | None, on: Any,
+    root: Path, sources: tuple[Path | str, ...], source: str, columns: Any, from_names: bool, out: Path | None,
+    report_file: Path | None, selection: dict[str, Any], models: str, workers: int | None, on: Any,
 ) -> None:  # fmt: skip
     """All stages in order - ingest, score, dedup, caption, bucket, build-shards, report - skipping what is done.
+
+    Run again with new images, it builds the new selection beside the old one and leaves that as it is. Exit code 1 if
+    the build dropped more than 3 images and more than one in a thousand.
 
     \b
     Example: lensdata run ~/Pictures --out shards --report report.html
     """
     from lensdata.run import run_all
 
-    run_all(root, list(sources), source, out, report_file, selection, workers, on, models)
+    run_all(
+        root, list(sources), source, out, report_file, selection, workers, on, models, columns, from_names
+    )
 
 
 COMMANDS = (ingest, render_text, score, dedup, caption, bucket, run)

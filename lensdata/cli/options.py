@@ -102,6 +102,10 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
             for name in helps
             if given(name) is not click.core.ParameterSource.DEFAULT  # `none` is given, too
         }
+        if options.pop("no_filters"):
+            chosen = {**dict.fromkeys(helps), **chosen}
+            if given("dedup") is click.core.ParameterSource.DEFAULT:
+                options["dedup"] = False
         selection = {**chosen, "where": options.pop("where"), "dedup": options.pop("dedup")}
         selection["sources"] = _mixture(options.pop("mixture"))
         selection["scorers"] = dict(options.pop("scorers"))
@@ -114,6 +118,11 @@ def selection_options(command: Callable[..., Any], source_flag: str = "--source"
             f"--{name.replace('_', '-')}", name, type=Threshold(), default=None, help=helps[name]
         )
         decorated = option(decorated)
+    decorated = click.option(
+        "--no-filters", is_flag=True,
+        help="Every threshold `none` and --no-dedup, but for those that are given: what is readable, has a caption and "
+        "a bucket is selected.",
+    )(decorated)  # fmt: skip
     decorated = click.option(
         source_flag, "mixture", type=Weighted(), multiple=True,
         help="Only images of this kind of source, each seen WEIGHT times (1) an epoch of training (repeatable).",
@@ -185,6 +194,33 @@ def engine_options(gpus: bool = False) -> Callable[[Callable[..., Any]], Callabl
         )(decorated)  # fmt: skip
 
     return decorate
+
+
+def column_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name the columns of tables and lists, gathered into the argument `columns`."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, **options: Any) -> Any:
+        from lensdata.sources import Columns
+
+        given = {name: options.pop(f"{name}_column") for name in ("image", "text", "url", "brief", "dense")}
+        return command(*args, columns=Columns(*given.values()), **options)
+
+    decorated = gathered
+    for flag, default, text in (
+        ("--url-column", None, "Where a list has its URLs; makes a table such a list.  [default: url]"),
+        ("--dense-column", None, "Where they have dense captions.  [default: dense, dense_caption, ...]"),
+        ("--brief-column", None, "Where they have brief captions.  [default: brief, brief_caption, ...]"),
+        ("--text-column", None, "Where a table or list has their texts.  [default: text or caption]"),
+        (
+            "--image-column", "image",
+            "Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
+        ),
+    ):  # fmt: skip
+        decorated = click.option(flag, default=default, show_default=default is not None, help=text)(
+            decorated
+        )
+    return decorated
 
 
 workers_option = click.option(

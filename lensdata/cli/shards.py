@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from catalog import metrics
 from catalog.console import emit_json
 from catalog.errors import BadInput
 from catalog.notices import say
@@ -20,6 +21,8 @@ from lensdata.cli.options import (
     tell,
     workers_option,
 )
+
+SHOWN = 8  # ids of each kind that `manifest diff` prints
 
 
 @click.command("build-shards")
@@ -73,22 +76,25 @@ def build_shards(
     root: Path, out: Path | None, name: str | None, selection: dict[str, Any], virtual: bool, resume: bool,
     verify_bytes: bool, shard_samples: int, shard_mb: int, gpus: int | None, batch: str, workers: int | None,
     on: Any, as_json: bool,
-) -> None:  # fmt: skip
+) -> int:  # fmt: skip
     """Select images by thresholds, fix the choice in a manifest, and write it as WebDataset tars.
 
     A threshold of `none` switches a filter off; an image without a score does not pass that score's filter.
     A killed build goes on with the same command, unless the catalog has changed and selects other images now: then
     --resume finishes it from the manifest it was begun with.
 
+    An image whose file is gone or has changed is read from another file with the same bytes, if the catalog knows one;
+    else it is left out, and the same command tries it again. Where more than 3 images, and more than one in a thousand
+    of those selected, are left out, the last line says why and the exit code is 1.
+
     \b
     Example: lensdata build-shards --min-aesthetic 3 --out shards
     """
-    from catalog.select import remedy
     from lensdata import shards
 
     if gpus is not None:
         _show_plan(root, selection, gpus, batch, as_json)
-        return
+        return 0
     if out is None:
         raise BadInput("build-shards needs --out DIR (or --plan GPUS to see what it would give)")
     opened = existing(root)
@@ -109,7 +115,7 @@ def build_shards(
     value = {
         "manifest": made.manifest.name, "fingerprint": made.manifest.fingerprint, "samples": made.samples,
         "shards": made.shards, "bytes": made.bytes, "dropped": made.dropped,
-        "unmeasured": made.manifest.info["unmeasured"],
+        "dropped_for": made.reasons, "complete": made.complete, "unmeasured": made.manifest.info["unmeasured"],
         "reused": made.reused, "out": str(made.manifest.root),
     }  # fmt: skip
     what = "were there already" if made.reused else "written"
@@ -120,28 +126,28 @@ def build_shards(
     )
     for rule, count in made.manifest.info["unmeasured"].items():
         say(
-            f"build-shards: {count} readable images have no {rule} result, so they were left out: {remedy(rule)}"
+            f"build-shards: {count} readable images have no {rule} result, so they were left out; {chosen.advice(rule)}"
         )
     for source, count in made.manifest.info.get("sources", {}).items():
         if not count:
             say(
                 f"build-shards: no image of source {source} is selected; see `lensdata funnel --source {source}`"
             )
-    if made.dropped:
-        say(
-            f"build-shards: {made.dropped} images could not be read; see {made.manifest.root / 'dropped.jsonl'}"
-        )
+    if made.lacks:
+        say(f"build-shards: {made.lacks}")
+    return 0 if made.complete else 1
 
 
 def _given() -> set[str]:
     """The parameters that stood on the command line, by their names in Lens."""
     context = click.get_current_context()
     names = {"shard_mb": "shard_bytes", "mixture": "sources"}
-    return {
+    given = {
         names.get(name, name)
         for name in context.params
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
+    return given | {"dedup", *metrics.thresholds()} if "no_filters" in given else given
 
 
 @click.command("verify-shards")
@@ -172,13 +178,12 @@ def verify_shards(folder: Path, as_json: bool) -> int:
 def _show_plan(root: Path, selection: dict[str, Any], gpus: int, batch: str, as_json: bool) -> None:
     import polars as pl
 
-    from catalog.select import select_rows
     from lensdata.cli.show import show
     from lensdata.shards import batch_plan, parse_sizes, source_plan
 
     sizes = parse_sizes(batch)
     chosen = reader(root).select(**selection)
-    sources, counts = source_plan(select_rows(chosen), chosen.sources or {})
+    sources, counts = source_plan(chosen.counts(), chosen.sources or {})
     table, steps = batch_plan(counts, gpus, sizes)
     if as_json:
         emit_json(
@@ -219,27 +224,53 @@ def manifest_diff(root: Path, old: str, new: str, as_json: bool) -> None:
     \b
     Example: lensdata manifest diff train-v1 shards
     """
-    from lensdata.shards import diff
+    from lensdata.shards import compare, diff
 
-    found = diff(_manifest(root, old), _manifest(root, new))
+    manifests = _manifest(root, old), _manifest(root, new)
     if as_json:
-        emit_json(found)
+        emit_json(diff(*manifests))
         return
-    for what, value in found.items():
-        if what == "parameters":
-            for name, (before, after) in value.items():
-                click.echo(f"{name}: {before} -> {after}")
-        elif isinstance(value, list):
-            some = ", ".join(map(str, value[:8])) + ("..." if len(value) > 8 else "")
-            click.echo(f"{what}: {len(value)}" + (f" ({some})" if value else ""))
-        else:
-            click.echo(f"{what}: {value}")
+    found = compare(*manifests, most=SHOWN)
+    for what, change in found.changes.items():
+        some = ", ".join(map(str, change.ids)) + ("..." if change.images > len(change.ids) else "")
+        click.echo(f"{what}: {change.images}" + (f" ({some})" if some else ""))
+    click.echo(f"same: {found.same}")
+    for name, (before, after) in found.parameters.items():
+        click.echo(f"{name}: {before} -> {after}")
+
+
+@manifest_group.command("list")
+@json_option
+@click.pass_obj
+def manifest_list(root: Path, as_json: bool) -> None:
+    """The catalog's manifests, and the folders of shards that were built from them: name, time, samples, shards, where
+    they are, fingerprint. A build that dropped images has a fingerprint of its own.
+
+    \b
+    Example: lensdata manifest list
+    """
+    import polars as pl
+
+    from lensdata.cli.show import show
+    from lensdata.shards.listing import listing
+
+    rows = listing(reader(root))
+    if as_json:
+        emit_json(rows)
+    elif not rows:
+        click.echo("there is no manifest yet; `lensdata build-shards --out DIR` makes one")
+    else:
+        show(pl.DataFrame(rows).with_columns(pl.col("fingerprint").str.slice(0, 12)), "table")
 
 
 def _manifest(root: Path, name: str) -> Any:
     from catalog import manifest
 
     kept = root / "manifests" / name
+    if not kept.is_dir() and not Path(name).is_dir():
+        raise BadInput(
+            f"there is no manifest {name} in {root}, and no folder {name}; see `lensdata manifest list`"
+        )
     return manifest.load(kept if kept.is_dir() else Path(name), check_sizes=False)
 
 
@@ -254,7 +285,9 @@ def remove(
 ) -> None:
     """Take images down: out of the catalog, its manifests, and the shards that held them (no others are rewritten).
 
-    Rows with the same bytes go with them. The original files are not touched.
+    Whatever has the same bytes goes with them, and stays removed when it is ingested again under another name. The
+    catalog's own copies of the bytes are blanked; the original files are not touched. Built shards that still hold
+    what was taken down, since --shards did not name them, are told.
 
     \b
     Example: lensdata remove 42 77 --shards shards --reason "rights holder, ticket 5"
@@ -266,6 +299,10 @@ def remove(
     tell(
         as_json, done, f"{len(done['removed'])} images removed: {', '.join(map(str, done['removed']))}{where}"
     )
+    if done["still_hold"]:
+        ids = " ".join(map(str, image_ids[:SHOWN])) + (" ..." if len(image_ids) > SHOWN else "")
+        folders = " ".join(f"--shards {folder}" for folder in done["still_hold"])
+        say(f"remove: built shards still hold what was taken down; run `lensdata remove {ids} {folders}`")
 
 
 COMMANDS = (build_shards, verify_shards, manifest_group, remove)

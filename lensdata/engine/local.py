@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from catalog.errors import BadInput
+from catalog.store import reread
 from lensdata.engine.task import Died, Task, Watch, Work, attempt
 
 
@@ -20,6 +22,7 @@ class Process:
     started = True
 
     def __init__(self, work: Work, item_seconds: float) -> None:
+        reread.end_if_reread()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.current = context.RawValue("q", -1)
@@ -41,6 +44,8 @@ class Process:
             outcome: tuple[bool, Any] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
+            if self.process.exitcode == reread.CODE:
+                raise BadInput(reread.ADVICE) from None
             raise Died(self.process.exitcode or 0, self.current.value) from None
         self.task = None
         return outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 from PIL import Image
 
@@ -64,7 +64,7 @@ def _thumbnails(task: engine.Task, watch: engine.Watch) -> Made:
 
 
 def thumbnail(
-    uri: str, offset: int, length: int, reading: Callable[[], AbstractContextManager[None]] = nullcontext
+    uri: str, offset: int, length: int, reading: locate.Reading = nullcontext
 ) -> tuple[str | None, str | None]:
     """(data: URI of a JPEG with sides up to SIDE pixels, None), or (None, why there is none)."""
     try:

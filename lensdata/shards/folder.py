@@ -53,10 +53,10 @@ def claim(out: Path) -> Iterator[None]:
 
 
 def prepare(out: Path, wanted: dict[str, Any], name: str) -> Manifest | None:
-    """Make `out` ours; the finished manifest if it holds exactly what is wanted already."""
+    """Make `out` ours; the finished manifest if it holds exactly what is wanted already, but for what was dropped."""
     if (out / "manifest.json").is_file():
         found = manifest.load(out)
-        if found.info.get("build") == wanted:
+        if _holds(found, wanted):
             clear(out)
             return found
         raise BadInput(
@@ -69,13 +69,46 @@ def prepare(out: Path, wanted: dict[str, Any], name: str) -> Manifest | None:
                 f"{out} holds the unfinished shards of another selection; finish them as they were begun with "
                 "--resume, or delete it, or name another folder"
             )
-        sweep(out)
+        parts.sweep_folder(out)
     elif any(not path.name.endswith(parts.TEMPORARY) for path in out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no shards of ours; name a new folder with --out")
     else:
-        parts.write_bytes(mark, json.dumps({**wanted, "manifest": name}).encode())
+        begin(out, wanted, name)
     (out / INDEX).mkdir(exist_ok=True)
     return None
+
+
+def begin(out: Path, wanted: dict[str, Any], name: str) -> None:
+    """Note what `out` is being filled with."""
+    parts.write_bytes(out / UNDER_WAY, json.dumps({**wanted, "manifest": name}).encode())
+    (out / INDEX).mkdir(exist_ok=True)
+
+
+def beside(out: Path, wanted: dict[str, Any], name: str) -> Path:
+    """`out`, or if it holds another selection the first of OUT-2, OUT-3, ... that is free or holds what is wanted.
+
+    A build that was begun with something else and killed counts as another selection. What is none of ours is left
+    alone, and as `out` itself refused when it is built to.
+    """
+    number, place = 1, out
+    while _is_anothers(place, wanted, name, first=number == 1):
+        number += 1
+        place = out.with_name(f"{out.name}-{number}")
+    return place
+
+
+def _is_anothers(place: Path, wanted: dict[str, Any], name: str, first: bool) -> bool:
+    if (place / "manifest.json").is_file():
+        return not _holds(manifest.load(place), wanted)
+    if (place / UNDER_WAY).is_file():
+        return {**under_way(place), "manifest": name} != {**wanted, "manifest": name}
+    return not first and place.exists() and (not place.is_dir() or any(place.iterdir()))
+
+
+def _holds(found: Manifest, wanted: dict[str, Any]) -> bool:
+    """Whether a finished build is of what is wanted: it was begun with just that, or a takedown has left just that."""
+    begun = found.info.get("build", {})
+    return begun == wanted or {**begun, "fingerprint": found.fingerprint} == wanted
 
 
 def under_way(out: Path) -> dict[str, Any]:
@@ -112,15 +145,9 @@ def is_done(out: Path, name: str) -> bool:
     return (out / name).is_file() and _index(out, name).is_file()
 
 
-def sweep(out: Path) -> None:
-    """Remove what killed processes left half-written."""
-    for leftover in out.rglob(f"*{parts.TEMPORARY}"):
-        leftover.unlink()
-
-
 def clear(out: Path) -> None:
     """Remove the scaffolding of a finished build."""
-    sweep(out)
+    parts.sweep_folder(out)
     shutil.rmtree(out / INDEX, ignore_errors=True)
     (out / UNDER_WAY).unlink(missing_ok=True)
 

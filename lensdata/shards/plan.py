@@ -30,16 +30,16 @@ def batch_plan(counts: dict[str, int], gpus: int, sizes: dict[int, int]) -> tupl
 def source_plan(rows: pl.DataFrame, mixture: dict[str, float]) -> tuple[pl.DataFrame, dict[str, int]]:
     """What each source gives an epoch on average, and the samples that every epoch has of each bucket.
 
-    `rows` have bucket and source; `mixture` gives repeats by source. `share` is of all samples an epoch asks for.
+    `rows` have bucket, source and the number of images in both; `mixture` gives repeats by source. `share` is of all
+    samples an epoch asks for.
     """
     counts: dict[str, int] = {}
-    for bucket, source, images in rows.group_by("bucket", "source").len().iter_rows():
+    for bucket, source, images in rows.select("bucket", "source", "images").iter_rows():
         counts[bucket] = counts.get(bucket, 0) + taken(images, mixture.get(source, 1.0), 1)
     repeats = pl.col("source").replace_strict(mixture, default=1.0, return_dtype=pl.Float64)
     samples = pl.col("images") * pl.col("repeats")
-    sources = (
-        rows.group_by("source").len("images").with_columns(repeats=repeats).with_columns(samples=samples)
-    )
+    sources = rows.group_by("source").agg(pl.sum("images"))
+    sources = sources.with_columns(repeats=repeats).with_columns(samples=samples)
     sources = sources.with_columns(share=pl.col("samples") / pl.sum("samples"))
     return sources.sort("samples", "source", descending=[True, False]), counts
 

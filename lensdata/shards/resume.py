@@ -33,22 +33,32 @@ def resume(
         found = manifest.load(out)
         settings = dict(found.info.get("build", {}))
         _same(out, found, settings, asked)
-        if settings.pop("fingerprint", None) != found.fingerprint:  # a takedown has been here since
-            return built(found, reused=True)
-        return build(catalog, found, out, **settings, workers=workers, on=on)
+        chosen = found
+        if settings.pop("fingerprint", None) != found.fingerprint or found.info.get("dropped"):
+            recorded = _recorded(catalog, found.name, found.info["build"].get("fingerprint"))
+            if recorded is None or found.info.get("removed"):  # a takedown has been here since
+                return built(found, reused=True)
+            chosen = recorded
+        return build(catalog, chosen, out, **settings, workers=workers, on=on, verify_bytes=verify_bytes)
     settings = under_way(out)
     if not settings:
         return None
     name = str(settings.pop("manifest", ""))
-    kept = catalog.root / "manifests" / Path(name).name
-    recorded = manifest.load(kept) if name and (kept / "manifest.json").is_file() else None
-    if recorded is None or recorded.fingerprint != settings.pop("fingerprint"):
+    recorded = _recorded(catalog, name, settings.pop("fingerprint"))
+    if recorded is None:
         raise BadInput(
             f"{out} was begun from the manifest {name or '?'}, which the catalog no longer holds as it was (an image "
             "may have been taken down); delete the folder and build without --resume"
         )
     _same(out, recorded, settings, asked)
     return build(catalog, recorded, out, **settings, workers=workers, on=on, verify_bytes=verify_bytes)
+
+
+def _recorded(catalog: Catalog, name: str, fingerprint: str | None) -> Manifest | None:
+    """The catalog's manifest of that name, if it still is what the build was begun with."""
+    kept = catalog.root / "manifests" / Path(name).name
+    found = manifest.load(kept) if name and (kept / "manifest.json").is_file() else None
+    return found if found is not None and found.fingerprint == fingerprint else None
 
 
 def wishes(selection: Selection, given: set[str]) -> dict[str, Any]:

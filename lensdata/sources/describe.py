@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 from catalog import pixels
 from catalog.bytes import locate
+from catalog.bytes.locate import Reading
 from catalog.errors import LensError
 from catalog.extras import Missing
 from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
-
-Reading = Callable[[], AbstractContextManager[None]]  # such as the `reading` of an engine's Watch
 
 MAX_IMAGE_BYTES = 2**30
 MAX_TEXT_BYTES = 2**24

@@ -38,8 +38,7 @@ class Kept:
         readable = "".join(char if char.isalnum() else "-" for char in name)
         self.folder = above / f"{readable}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.rglob(f"*{parts.TEMPORARY}"):
-            leftover.unlink()
+        parts.sweep_folder(self.folder)
 
     def is_of(self, wanted: dict[str, Any]) -> bool:
         """Whether the mark says just this."""

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Memory of `score` (cheap filters) and `build-shards` as the number of images grows: peaks of the job and of its
-largest worker process (up to four workers of build-shards are threads of the job), and the growth of each per image.
+"""Memory of `score` (cheap filters), `caption`, `build-shards` and what looks at its shards and manifests as the number
+of images grows: peaks of the job and of its largest worker process (up to four workers of build-shards are threads of
+the job), and the growth of each per image.
 
 Run it by hand: python scripts/bench/memory.py [--images 10000,100000] [--workers 2]
 The images are tiny JPEGs, all different; each command runs in a process of its own, as a user starts it.
@@ -30,9 +31,6 @@ from catalog.store import parts
 
 ROOT = Path(__file__).resolve().parents[2]
 SIDE = 64
-LOOSE = ["--min-area", "none", "--min-clarity", "none", "--min-entropy", "none", "--min-luminance", "none",
-         "--max-luminance", "none", "--max-nsfw", "none", "--min-aesthetic", "none", "--max-watermark", "none",
-         "--no-dedup"]  # fmt: skip
 
 
 def make_images(folder: Path, count: int) -> None:
@@ -89,16 +87,31 @@ def peak(pid: int) -> int:
 
 
 def measure(folder: Path, count: int, workers: int) -> dict[str, tuple[int, int]]:
-    """Peaks of the two commands over `count` images."""
+    """Peaks of the commands over `count` images."""
     make_images(folder / "images", count)
     root = folder / "catalog"
     run(root, "ingest", folder / "images", "--workers", workers)
     only = [part for metric in metrics.names(learned=False) for part in ("--only", metric)]
     found = {"score": run(root, "score", *only, "--workers", workers)}
-    run(root, "caption")
+    found["caption"] = run(root, "caption")
     place_all(catalog.open(root))
     out = ("--out", folder / "shards", "--workers", workers)
-    found["build-shards"] = run(root, "build-shards", *LOOSE, *out)
+    found["build-shards"] = run(root, "build-shards", "--no-filters", *out)
+    found["build-shards --plan"] = run(root, "build-shards", "--no-filters", "--plan", 8)
+    found["verify-shards"] = run(root, "verify-shards", folder / "shards")
+    half = (
+        "--no-filters",
+        "--where",
+        "image_id % 2 = 0",
+        "--out",
+        folder / "half",
+        "--virtual",
+        "--name",
+        "half",
+    )
+    run(root, "build-shards", *half)
+    found["manifest diff"] = run(root, "manifest", "diff", "half", folder / "shards")
+    found["remove"] = run(root, "remove", 1, "--shards", folder / "shards")
     return found
 
 
@@ -129,7 +142,7 @@ def main() -> None:
             peaks[count] = measure(Path(name), count, args.workers)
         for command, (job, worker) in peaks[count].items():
             print(
-                f"{command:13} {count:9} images: job {job / 1e6:6.0f} MB, largest worker {worker / 1e6:6.0f} MB"
+                f"{command:19} {count:9} images: job {job / 1e6:6.0f} MB, largest worker {worker / 1e6:6.0f} MB"
             )
     few, many = counts[0], counts[-1]
     for command in peaks[few] if many > few else ():
@@ -137,7 +150,7 @@ def main() -> None:
             (after - before) / (many - few)
             for before, after in zip(peaks[few][command], peaks[many][command], strict=True)
         ]
-        print(f"{command:13} grows by {growth[0]:.0f} bytes an image in the job, {growth[1]:.0f} in a worker")
+        print(f"{command:19} grows by {growth[0]:.0f} bytes an image in the job, {growth[1]:.0f} in a worker")
 
 
 if __name__ == "__main__":

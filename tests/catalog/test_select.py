@@ -253,3 +253,35 @@ def test_an_unknown_source_is_told_those_there_are(filled: catalog.Catalog) -> N
 def test_sources_of_an_empty_catalog(tmp_path) -> None:
     with pytest.raises(BadInput, match="run `lensdata ingest` first"):
         catalog.open(tmp_path / "c").select(sources={"private": 1})
+
+
+def test_what_would_help_depends_on_what_is_missing(filled: catalog.Catalog) -> None:
+    """Of the source whose images alone lack a score, of failures, of texts that no source gives."""
+    import duckdb
+
+    with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
+        connection.execute("UPDATE images SET source = 'shapes' WHERE image_id <= 3")
+        connection.execute("DELETE FROM measured WHERE image_id <= 3")
+        connection.execute("UPDATE images SET alt_text = NULL WHERE image_id > 6")
+        connection.execute("DELETE FROM captions WHERE image_id > 6")
+    shapes = filled.select(sources={"shapes": 1}, min_area=None)
+    with pytest.raises(
+        BadInput,
+        match=r"3 images have no nsfw result yet; run `lensdata score --only nsfw` first.*--max-nsfw none",
+    ):
+        shapes.manifest()
+    commit_scores(filled, {n: {**GOOD, "nsfw": "out of memory"} for n in (1, 2, 3)})
+    with pytest.raises(
+        BadInput, match=r"it failed \(out of memory\); `lensdata score --only nsfw --retry-failed`"
+    ):
+        shapes.manifest()
+    with pytest.raises(
+        BadInput, match=r"12 images have no caption yet; for 12 of them .* --captions dense,alt"
+    ):
+        filled.select(captions=("dense",)).manifest()
+    commit_scores(filled, dict.fromkeys((1, 2, 3), GOOD))
+    with duckdb.connect(str(filled.root / "catalog.duckdb")) as connection:
+        connection.execute("UPDATE images SET alt_text = NULL WHERE image_id <= 2")
+        connection.execute("DELETE FROM captions WHERE image_id <= 3")
+    with pytest.raises(BadInput, match=r"for 2 of them the source gives no such text: .*run --from-names"):
+        shapes.manifest()

@@ -145,3 +145,19 @@ def test_a_changed_brief_text_replaces_what_was_copied(opened: catalog.Catalog, 
     ingest(opened, [tmp_path / "Lake_Como 2019"], workers=1)
     assert copy_all(opened) == Copied(1, 0, 0, 0)
     assert texts(opened, "brief") == {}
+
+
+def test_what_is_tried_again_takes_the_place_of_the_failure(opened: catalog.Catalog) -> None:
+    """Two images without a text are two failures, however often that is found; a text found at last ends one."""
+    rows = "SELECT count(*) FILTER (text IS NULL), count(text) FROM captions"
+    caption(opened, FromSource())
+    assert opened.sql(rows).row(0) == (2, 1)
+    for _ in range(3):
+        assert caption(opened, FromSource(), retry_failed=True) == (0, 2)
+        assert opened.sql(rows).row(0) == (2, 1)
+    other = Vlm(lambda rows: (Caption(row["image_id"], None, "refused") for row in rows), style="alt")
+    assert caption(opened, other) == (0, 3)
+    assert opened.sql(rows).row(0) == (5, 1)  # another captioner's failures are its own
+    found = Vlm(lambda rows: (Caption(row["image_id"], "seen") for row in rows), style="alt")
+    assert caption(opened, found, retry_failed=True) == (3, 0)
+    assert opened.sql(rows).row(0) == (2, 4)

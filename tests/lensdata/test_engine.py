@@ -305,3 +305,37 @@ def test_a_worker_computes_with_one_thread_unless_told_otherwise(monkeypatch, as
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     ((_, found),) = engine.run(openmp, [engine.Task("a", [1])], workers=1)
     assert found == given and os.environ.get("OMP_NUM_THREADS") == asked
+
+
+SCRIPT = """
+from pathlib import Path
+import sys
+import catalog
+from catalog.errors import LensError
+from lensdata.ingest import ingest
+
+def main():
+    opened = catalog.open(sys.argv[1])
+    print(ingest(opened, [Path(sys.argv[2])], workers=2))
+
+{start}
+"""
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path, images: Path, guarded: bool) -> None:
+    """Its workers read it again, and would start the job anew; they say so, quietly and once."""
+    script = tmp_path / "script.py"
+    start = "if __name__ == '__main__':\n    main()"
+    if not guarded:
+        start = "try:\n    main()\nexcept LensError as error:\n    print(error)"
+    script.write_text(SCRIPT.format(start=start))
+    line = [sys.executable, str(script), str(tmp_path / "catalog"), str(images)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    (told,) = done.stdout.splitlines()
+    if guarded:
+        assert told.startswith("12 images added")
+    else:
+        assert 'under `if __name__ == "__main__":`' in told

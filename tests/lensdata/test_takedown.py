@@ -9,11 +9,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 import catalog
 from catalog import manifest
+from catalog.bytes import locate
 from catalog.errors import BadInput
+from catalog.manifest import files, names
 from catalog.store import snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
@@ -146,11 +149,11 @@ def test_a_kill_before_the_switch_leaves_the_old_whole_and_after_it_the_new(
 ) -> None:
     victim = manifest.load(shards).samples["image_id"][0]
 
-    def killed(*args: object) -> None:
+    def killed(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("lensdata.takedown.manifest.write", killed)
+        patch.setattr("lensdata.takedown.manifest.write_info", killed)
         with pytest.raises(KeyboardInterrupt):
             remove(filled, [victim], "x", [shards])
     assert len(manifest.load(shards).samples) == 8
@@ -182,3 +185,148 @@ def test_it_forgets_every_text_of_the_source(filled_own: catalog.Catalog, images
     copy_all(filled_own)
     assert filled_own.sql(told).row(0) == (None, None, None)
     assert filled_own.sql("SELECT count(*) FROM captions WHERE image_id = 1").item() == 0
+
+
+def test_a_manifest_is_never_written_twice(filled: catalog.Catalog, tmp_path: Path) -> None:
+    """Build, take down, build again under the same name, take down again: four states, four names or fewer, each of
+    which the table and the folder tell alike, for good."""
+    first = filled.select().manifest("train")
+    remove(filled, [1], "x", [])
+    kept = filled.root / "manifests" / "train-r1"
+    before = {path.name: path.read_bytes() for path in kept.iterdir()}
+    again = filled.select().manifest("train")
+    assert again.name == "train-r1"  # the very images that the takedown has left
+    assert again.fingerprint == manifest.load(kept).fingerprint
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == before
+    with pytest.raises(BadInput, match="manifests never change"):
+        filled.select(where="width = 480").manifest("train")
+    build(filled, again, tmp_path / "s", workers=1)
+    remove(filled, [2], "x", [])
+    rows = filled.sql("SELECT manifest, fingerprint, samples FROM manifests ORDER BY created_at").rows()
+    assert [(name, samples) for name, _, samples in rows] == [("train", 8), ("train-r1", 7), ("train-r2", 6)]
+    assert rows[0][1] == first.fingerprint
+    assert [row[1:] for row in rows if row[0] == "train-r1"] == [(again.fingerprint, 7)]
+    assert sorted(path.name for path in (filled.root / "manifests").iterdir()) == ["train-r2"]
+
+
+def test_a_name_that_is_taken_is_passed_over(filled: catalog.Catalog, tmp_path: Path) -> None:
+    other = filled.select(where="width = 480").manifest("train-r1")
+    text = (other.root / "manifest.json").read_bytes()
+    out = build(filled, filled.select().manifest("train"), tmp_path / "s", workers=1).manifest.root
+    victim = next(
+        n for n in manifest.load(out).samples["image_id"] if n not in set(other.samples["image_id"])
+    )
+    remove(filled, [victim], "x", [out])
+    assert manifest.load(out).name == "train-r2"
+    assert (other.root / "manifest.json").read_bytes() == text
+    found = dict(filled.sql("SELECT manifest, fingerprint FROM manifests").rows())
+    for name in ("train-r1", "train-r2"):
+        assert manifest.load(filled.root / "manifests" / name).fingerprint == found[name]
+
+
+def test_the_mechanism_refuses_to_write_over_a_manifest(filled: catalog.Catalog) -> None:
+    kept = filled.select().manifest("train")
+    other = filled.select(where="width = 480").manifest("other")
+    for write in (
+        lambda: manifest.write(kept.root, other.info, other.samples),
+        lambda: manifest.write_info(kept.root, other.info),
+        lambda: files.adopt(kept.root, other.info, other.samples_path),
+    ):
+        with pytest.raises(BadInput, match="manifests never change"):
+            write()
+    record = {"manifest": "train", "fingerprint": other.fingerprint, "samples": 1, "query": "", "parameters": "{}",
+              "catalog_version": 1, "virtual": True}  # fmt: skip
+    with pytest.raises(BadInput, match="manifests never change"), names.naming(filled):
+        names.enter(filled, record)
+    assert manifest.load(kept.root).samples.equals(kept.samples)
+
+
+def test_the_same_bytes_under_another_name_stay_removed(
+    filled_own: catalog.Catalog, images: Path, tmp_path: Path
+) -> None:
+    remove(filled_own, [1], "ticket 7", [])
+    shutil.copy(images / "picture-0000.png", images / "renamed.png")
+    (images / "renamed.txt").write_text("a text that tells")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(images / "picture-0000.png", elsewhere / "other.png")
+    shutil.copy(images / "picture-0000.png", images / "picture-0002.png")  # in the place of another image
+    ingest(filled_own, [images, elsewhere], workers=1)
+    rows = filled_own.sql(
+        "SELECT status, status_reason, alt_text FROM images "
+        "WHERE sha256 = (SELECT sha256 FROM images WHERE image_id = 1)"
+    ).rows()
+    assert rows == [("removed", "ticket 7", None)] * 4
+    assert filled_own.sql("SELECT count(*) FROM images WHERE status = 'removed'").item() == 4
+
+
+def packed(path: Path, images: Path) -> Path:
+    """A table with the bytes of the pictures, and another column so that it may be changed."""
+    files = sorted(images.glob("picture-*.png"))
+    rows = {
+        "image": [file.read_bytes() for file in files],
+        "text": [f"secret of {file.stem}" for file in files],
+    }
+    pl.DataFrame(rows).write_parquet(path)
+    return path
+
+
+def ours(root: Path) -> bytes:
+    """All that stands in the catalog's own copies."""
+    return b"".join(path.read_bytes() for path in sorted((root / "imported").rglob("*.tar")))
+
+
+def test_our_own_copies_are_blanked_and_the_others_hold(tmp_path: Path, images: Path) -> None:
+    table = packed(tmp_path / "t.parquet", images)
+    opened = catalog.open(tmp_path / "own")
+    ingest(opened, [table], workers=1)
+    content = {n: (images / f"picture-{n:04d}.png").read_bytes() for n in (0, 2, 4)}
+    assert all(data in ours(opened.root) for data in content.values())
+    told = opened.sql("SELECT image_id, uri, byte_offset, byte_length, sha256 FROM images ORDER BY image_id")
+    tar = Path(told["uri"][1])
+    before = tar.stat()
+    remove(opened, [2], "x", [])
+    assert content[2] not in ours(opened.root)
+    assert b"secret of picture-0002" not in ours(opened.root)
+    assert content[0] in ours(opened.root) and b"secret of picture-0004" in ours(opened.root)
+    assert (tar.stat().st_size, tar.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    for row in told.filter(pl.col("image_id") != 2).iter_rows(named=True):
+        data = locate.read(row["uri"], row["byte_offset"], row["byte_length"])
+        assert hashlib.sha256(data).hexdigest() == row["sha256"]
+    for again in (lambda: None, lambda: os.utime(tar, (9, 9)), lambda: packed(table, images)):
+        again()  # nothing; the copies look new, as after `cp -r`; the table is copied anew, its bytes come back
+        ingest(opened, [table], workers=1, retry=True)
+        states = opened.sql("SELECT image_id, status, sha256 FROM images ORDER BY image_id")
+        assert states["sha256"].to_list() == told["sha256"].to_list()
+        assert states.filter(pl.col("status") != "ok")["image_id"].to_list() == [2]
+        assert content[2] not in ours(opened.root)
+
+
+def test_what_was_removed_earlier_leaves_shards_that_were_not_named_then(
+    command, filled: catalog.Catalog, shards: Path
+) -> None:
+    ids = manifest.load(shards).samples["image_id"].to_list()[:2]
+    told = command("lensdata", "remove", ids[0])
+    assert told.returncode == 0
+    assert f"--shards {shards}" in told.stderr
+    told = command("lensdata", "remove", ids[1], "--shards", shards, "--json")
+    assert json.loads(told.stdout)["still_hold"] == []
+    assert told.stderr.count("still hold") == 0
+    assert not set(ids) & set(manifest.load(shards).samples["image_id"])
+    assert list(verify(shards)) == []
+
+
+def test_a_takedown_reads_each_row_once(filled: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
+    """However many shards there are: the table is never held, nor filtered shard by shard."""
+    out = build(
+        filled, filled.select().manifest("train"), tmp_path / "s", shard_samples=1, workers=1
+    ).manifest.root
+    ids = manifest.load(out).samples["image_id"].to_list()
+    monkeypatch.setattr(manifest.Manifest, "samples", property(lambda self: pytest.fail("all rows are held")))
+    held = []
+    real = manifest.Manifest.batches
+    monkeypatch.setattr(manifest.Manifest, "batches", lambda self: held.append(self.where) or real(self))
+    remove(filled, [ids[0], ids[5]], "x", [out])
+    assert held.count(str(out)) == 1
+    assert list(verify(out)) == []
+    assert manifest.load(out).info["samples"] == 6

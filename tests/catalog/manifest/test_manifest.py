@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from catalog import manifest
 from catalog.errors import BadInput
 from catalog.manifest import files
 from catalog.manifest.load import REQUIRED
+from tests.conftest import ROOT
 
 
 def test_every_sample_comes_back_with_its_own_bytes(filled: catalog.Catalog) -> None:
@@ -174,3 +178,46 @@ def test_a_manifest_of_another_shape_is_one_line(tmp_path: Path, damage: dict) -
     with pytest.raises(BadInput) as caught:
         manifest.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+FIXER = """
+import sys, time
+import catalog
+from catalog.errors import BadInput
+opened = catalog.open(sys.argv[1])
+selection = opened.select(where=sys.argv[2])
+selection.frame()
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    print(selection.manifest("train").fingerprint)
+except BadInput as error:
+    print(f"refused: {error}")
+"""
+
+
+def test_two_processes_never_give_one_name_twice(filled: catalog.Catalog) -> None:
+    """Both fix another selection under the same name at the same time, while jobs start and sweep."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-c", FIXER, str(filled.root)]
+    both = [
+        subprocess.Popen(
+            [*line, where], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for where in ("width = 480", "width = 520")
+    ]
+    for process in both:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    while any(process.poll() is None for process in both):
+        with filled.job("score", resumes=True):
+            pass
+    told = sorted((process.communicate()[0] for process in both), key=len)
+    kept = manifest.load(filled.root / "manifests" / "train")
+    assert told[0].strip() == kept.fingerprint
+    assert "refused: the manifest train exists" in told[1]
+    assert filled.sql("SELECT fingerprint FROM manifests").rows() == [(kept.fingerprint,)]

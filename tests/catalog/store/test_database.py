@@ -76,7 +76,7 @@ def older_catalog(root: Path, version: int) -> None:
         (root / folder).mkdir(parents=True)
     with duckdb.connect(str(root / "catalog.duckdb")) as connection:
         connection.execute(statements.statement("catalog/schema_versions_create"))
-        for number in range(1, version + 1):
+        for number in (number for number in statements.versions() if number <= version):
             connection.execute(statements.migration(number, scorers=[]))
             connection.execute(statements.statement("catalog/schema_version_add"), {"version": number})
         connection.execute(
@@ -85,16 +85,15 @@ def older_catalog(root: Path, version: int) -> None:
         )
         connection.execute("INSERT INTO buckets VALUES (1, 512, '1:1', 512, 512)")
         connection.execute("INSERT INTO parts VALUES (1, 'p1', 'bucket', 1, now()::TIMESTAMP)")
-        if version > 2:
-            connection.execute(
-                "INSERT INTO scorers VALUES (1, 'nsfw', 'm', '1', 'none', 'light', now()::TIMESTAMP, true), "
-                "(3, 'aesthetic', 'm', '3', 'none', 'light', now()::TIMESTAMP, true)"
-            )
-            for number in (1, 3):
+        if version >= 3:
+            for number, metric in ((1, "nsfw"), (3, "aesthetic")):
                 connection.execute(statements.statement("score/scorer_columns", id=number))
+                connection.execute(
+                    "INSERT INTO scorers VALUES ($1, $2, 'model', '1', 'none', 'light', now()::TIMESTAMP, true)",
+                    [number, metric],
+                )
             connection.execute(
-                "INSERT INTO measured BY NAME "
-                "SELECT 1 AS image_id, 0.25 AS value_1, 'corrupt: no' AS error_3, 7 AS phash"
+                "INSERT INTO measured (image_id, value_1, error_3, phash) VALUES (1, 0.25, 'corrupt: no', 7)"
             )
         else:
             for number, metric in enumerate(("nsfw", "aesthetic", "aesthetic"), 1):

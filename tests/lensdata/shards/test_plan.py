@@ -7,8 +7,10 @@ import json
 import pytest
 
 import catalog
+from catalog import metrics
 from catalog.errors import BadInput
 from lensdata.shards import batch_plan, diff, parse_sizes
+from tests.helpers import commit_scores
 
 
 def test_batches_are_whole_and_the_rest_is_told() -> None:
@@ -32,6 +34,26 @@ def test_the_command_shows_the_plan_and_builds_nothing(command, filled: catalog.
     assert sum(row["samples"] for row in told["buckets"]) == 8
     assert not list((filled.root / "manifests").iterdir())
     assert "needs --out" in command("lensdata", "build-shards").stderr
+
+
+def test_no_filters_stands_for_every_switch(command, filled: catalog.Catalog, tmp_path) -> None:
+    switches = [part for name in metrics.thresholds() for part in (f"--{name.replace('_', '-')}", "none")]
+    bad = {1: {"nsfw": 0.99}, 2: {"clarity": 0.0}, 4: {"aesthetic": 1.0}}
+    commit_scores(filled, bad)
+    for line in ([*switches, "--no-dedup"], ["--no-filters"]):
+        done = command("lensdata", "build-shards", "--out", tmp_path / str(len(line)), *line, "--json")
+        assert json.loads(done.stdout)["samples"] == 12, done.stderr
+    assert len(list((filled.root / "manifests").iterdir())) == 1
+    done = command("lensdata", "build-shards", "--plan", 1, "--no-filters", "--max-nsfw", "0.5", "--json")
+    assert sum(row["samples"] for row in json.loads(done.stdout)["buckets"]) == 11
+    rules = json.loads(command("lensdata", "funnel", "--no-filters", "--json").stdout)
+    assert sum(row["dropped"] for row in rules) == 0
+    done = command("lensdata", "report", "--out", tmp_path / "r.html", "--no-filters")
+    assert done.returncode == 0, done.stderr
+    done = command("lensdata", "build-shards", "--out", tmp_path / "1", "--resume", "--no-filters", "--json")
+    assert json.loads(done.stdout)["reused"]
+    done = command("lensdata", "build-shards", "--out", tmp_path / "1", "--resume", "--max-nsfw", "0.5")
+    assert "begun with max_nsfw None" in done.stderr
 
 
 def test_diff(command, filled: catalog.Catalog) -> None:

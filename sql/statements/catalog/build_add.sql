@@ -1,0 +1,1 @@
+INSERT INTO builds VALUES ($manifest, $fingerprint, $folder, $samples, $dropped, $virtual, now()::TIMESTAMP)

@@ -1,0 +1,2 @@
+-- What the name of a manifest was given to.
+SELECT fingerprint FROM manifests WHERE manifest = $manifest
