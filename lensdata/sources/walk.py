@@ -11,8 +11,9 @@ from typing import Protocol
 from catalog.bytes.identity import SIDECARS
 from catalog.bytes.place import Facts, Place, suffix
 from catalog.errors import BadInput
+from lensdata.sources import sidecars
 from lensdata.sources.files import Files
-from lensdata.sources.item import IMAGE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES, Item, Range
+from lensdata.sources.item import IMAGE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Begun, Columns, Source
 from lensdata.sources.survey import Survey
 from lensdata.sources.tar import Tar
@@ -165,7 +166,7 @@ class Walk(Source):
             if name in folders:
                 yield path
             elif ending in IMAGE_SUFFIXES:
-                yield _image(path, name, files, used)
+                yield sidecars.image(path.removesuffix(name), name, files, used)
             elif ending == ".tar":
                 yield Tar(self.tree.place(path), files[name])
             elif COMPRESSED_TAR.search(name):
@@ -197,22 +198,3 @@ class Walk(Source):
             survey.note("texts without an image of their name", path)
         else:
             survey.note("files that are no images passed over", path)
-
-
-def _image(path: str, name: str, files: dict[str, Facts], used: set[str]) -> Item:
-    stem = os.path.splitext(name)[0]  # noqa: PTH122
-    size, mtime = files[name]
-    ranges: list[Range | None] = []
-    for ending in SIDECARS:
-        beside = next((n for n in (stem + ending, stem + ending.upper()) if n in files), None)
-        if beside is None:
-            ranges.append(None)
-            continue
-        used.add(beside)
-        ranges.append((path.removesuffix(name) + beside, 0, files[beside][0]))
-    texts = [files[text[0].rpartition("/")[2]] for text in ranges if text]
-    return Item(
-        path, 0, size, ranges[0], ranges[1],
-        file_size=size + sum(text[0] for text in texts),
-        file_mtime_ns=max([mtime] + [text[1] for text in texts]),
-    )  # fmt: skip

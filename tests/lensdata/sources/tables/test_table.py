@@ -172,9 +172,14 @@ def test_wrong_columns_are_named(tmp_path: Path, columns: Columns, message: str)
 
 
 def test_a_text_column_that_holds_no_text(opened: catalog.Catalog, tmp_path: Path) -> None:
+    odd = table(
+        tmp_path / "odd.parquet",
+        image=[png(1)],
+        text=pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    )
     path = table(tmp_path / "t.parquet", image=[png(1)], text=[["a", "b"]], caption=["c"])
-    with pytest.raises(BadInput, match=r"'text' holds list<.*>, not text"):
-        ingest(opened, [path], columns=Columns(text="text"))
+    with pytest.raises(BadInput, match=r"'text' holds map<.*>, not text"):
+        listed(odd, columns=Columns(text="text"))
     assert ingest(opened, [path], workers=1).added == 1  # nobody asked for `text`, and `caption` is one
     assert opened.sql(FOUND).rows()[0][2] == "c"
 

@@ -1,0 +1,121 @@
+"""Which column of a file of rows has what: what the user named, else names that tables commonly have, in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from catalog.errors import BadInput
+from lensdata.sources.source import DEFAULTS, Columns
+from lensdata.sources.tables.rowfile import ANY, IMAGE, OF_IMAGES, OF_TEXT, TEXT, RowFile
+from lensdata.sources.texts import values
+
+BATCH_ROWS = 64
+PATHS = ("file_name", "filename", "filepath", "file_path", "path", "image_path", "image_file", "image_filename",
+         "file", "img_path", "image_name")  # fmt: skip
+IMAGES = ("image", "jpg", "png", "webp", "jpeg", "image_bytes")
+Named = dict[str, str]  # `image`, `url`, `licence` and the names of texts -> the file's column of it
+
+
+def is_list(file: RowFile, columns: Columns) -> bool:
+    """Whether a file's rows are URLs to download: if a url column is named, or if nobody named an image column, it has
+    none called `image`, and it has one called `url` (in whatever case)."""
+    if columns.url is not None or columns.image != DEFAULTS.image:
+        return columns.url is not None
+    return (
+        columns.image not in _lower(file.kinds)
+        and _guess(file, values.ORIGIN["url"], (TEXT, ANY)) is not None
+    )
+
+
+def columns_of(file: RowFile, columns: Columns) -> Named:
+    """Which of its columns has the image and its texts. Raises BadInput for one that is missing or of another type, and
+    if none can be guessed."""
+    return {"image": image_column(file, columns)} | texts_in(file, columns)
+
+
+def image_column(file: RowFile, columns: Columns) -> str:
+    """The column of images or of their paths. Raises BadInput."""
+    if columns.image != DEFAULTS.image:
+        return _named(file, columns.image, "--image-column", OF_IMAGES, "image bytes, paths or {bytes, path}")
+    structs = [name for name, kind in file.kinds.items() if kind == IMAGE]
+    guesses = (IMAGES, OF_IMAGES), (structs[:1] if len(structs) == 1 else [], (IMAGE,)), (PATHS, (TEXT, ANY))
+    if found := next((name for wanted, kinds in guesses if (name := _guess(file, wanted, kinds))), None):
+        return found
+    same = _guess(file, (DEFAULTS.image,), None)
+    if same is None and file.of_lines:
+        raise BadInput(
+            f"{file.shown} has no column `url`; it has {_listed(file)}: name one with --url-column, or one of paths of "
+            "images with --image-column"
+        )
+    return _named(
+        file, same or columns.image, "--image-column", OF_IMAGES, "image bytes, paths or {bytes, path}"
+    )
+
+
+def url_column(file: RowFile, columns: Columns) -> str:
+    """The column of URLs of a list. Raises BadInput."""
+    if columns.url is not None:
+        return _named(file, columns.url, "--url-column", (TEXT, ANY), "text")
+    found = _guess(file, values.ORIGIN["url"], (TEXT, ANY))
+    if found is None:
+        raise BadInput(
+            f"{file.shown} has no column `url`; it has {_listed(file)}: name one with --url-column"
+        )
+    return found
+
+
+def texts_in(file: RowFile, columns: Columns) -> Named:
+    """The columns of the texts, url and licence. Raises BadInput for one that was named and is missing or no text."""
+    named = {}
+    for key, guesses in (values.NAMES | values.ORIGIN).items():
+        # one that holds lists, or no text, which each row will say, only where there is none of plain text
+        kinds = ((TEXT, ANY), OF_TEXT, None) if key in values.NAMES else ((TEXT, ANY),)
+        if found := next((name for kind in kinds if (name := _guess(file, guesses, kind))), None):
+            named[key] = found
+    for key, name, option in columns.texts:
+        named[key] = _named(file, name, option, OF_TEXT, "text")
+    return named
+
+
+def rows(file: RowFile, named: Named) -> Iterator[list[dict[str, Any]]]:
+    """Batches of rows: the cell of `image`, and the texts, url, licence and alt_error."""
+    for batch in file.batches(sorted(set(named.values())), BATCH_ROWS):
+        count = len(next(iter(batch.values())))
+        yield [
+            row_of({key: batch[name][n] for key, name in named.items()}, named, file.western)
+            for n in range(count)
+        ]
+
+
+def row_of(cells: dict[str, Any], named: Named, western: bool | None = None) -> dict[str, Any]:
+    """One row's cells as `rows` gives them; `named` are its columns."""
+    row: dict[str, Any] = {"image": cells.get("image"), **dict.fromkeys((*values.NAMES, *values.ORIGIN))}
+    told = []
+    for key in row.keys() - {"image"}:
+        row[key], why = values.as_text(cells.get(key), western)
+        if why and key in values.NAMES:
+            told.append((list(values.NAMES).index(key), why if row[key] else f"{named[key]}: {why}"))
+    return row | {"alt_error": values.told_once(why for _, why in sorted(told))}
+
+
+def _guess(file: RowFile, wanted: Sequence[str], kinds: tuple[str, ...] | None) -> str | None:
+    """The first of `wanted` that the file has, of one of the kinds."""
+    return values.guess([name for name, kind in file.kinds.items() if kinds is None or kind in kinds], wanted)
+
+
+def _named(file: RowFile, name: str, option: str, kinds: tuple[str, ...], what: str) -> str:
+    if name not in file.kinds:
+        raise BadInput(f"{file.shown} has no column {name!r}; it has {_listed(file)}: name one with {option}")
+    if file.kinds[name] not in kinds:
+        raise BadInput(f"{file.shown}: the column {name!r} holds {file.kinds[name]}, not {what}")
+    return name
+
+
+def _listed(file: RowFile) -> str:
+    twice = [f"{name} (more than once)" for name in file.repeated]
+    return ", ".join([*file.kinds, *twice])
+
+
+def _lower(names: dict[str, str]) -> set[str]:
+    return {name.lower() for name in names}
