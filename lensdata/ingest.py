@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count as numbers
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,18 @@ from catalog.notices import say
 from catalog.store import parts
 from lensdata import engine
 from lensdata.gone import Seen, find_gone
-from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
+from lensdata.ingested import READABLE, Ingested, count, ingested
+from lensdata.sources import (
+    DEFAULTS,
+    Columns,
+    Item,
+    Source,
+    Survey,
+    describe,
+    describe_text,
+    mended,
+    open_all,
+)
 from lensdata.sources.describe import TEXT_COLUMNS
 from lensdata.stage import Row, Stage, run_stage
 
@@ -30,26 +42,13 @@ SCHEMA = {
 }  # fmt: skip
 LISTING_SCHEMA = {
     "ordinal": pl.Int64, "uri": pl.String, "byte_offset": pl.Int64, "byte_length": pl.Int64, "file_size": pl.Int64,
-    "file_mtime_ns": pl.Int64, "was": pl.String, "failed": pl.Boolean,
+    "file_mtime_ns": pl.Int64, "was": pl.String, "failed": pl.Boolean, "alt_text": pl.String, "brief_text": pl.String,
+    "dense_text": pl.String,
 }  # fmt: skip
-READABLE = (pixels.OK, pixels.OK_WARNINGS)
+SOURCE_TEXTS = ("alt_text", "brief_text", "dense_text")
+KEPT_TEXTS = (*SOURCE_TEXTS, "licence", "url")
 REMOVED = "removed"  # by a takedown
 KNOWN_BY = ("status", "status_reason", "file_size", "file_mtime_ns")
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What an ingest did: images added; updated, because bytes, text or readability had changed; found as they were;
-    and gone from folders and from tars that had been rewritten."""
-
-    added: int
-    updated: int
-    unchanged: int
-    gone: int
-
-    def __str__(self) -> str:
-        gone = f", {self.gone} gone from folders and tars" if self.gone else ""
-        return f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged{gone}"
 
 
 def ingest(
@@ -78,16 +77,25 @@ def ingest(
     found = open_all(paths, columns)
     survey = Survey()
     with catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates), Seen(catalog.root) as seen:
-        work = _Listing(catalog, found, source, survey, retry, seen)
+        work = _Listing(catalog, source, survey, retry, seen)
         slots = {"scorers": catalog.named("score/scorers")["scorer_id"].to_list()}
-        tally = run_stage(
-            catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
-        )
+        tally = Counter[str]()
+        for group in _one_after_another(found):
+            tasks = work.tasks(group)
+            tally += run_stage(
+                catalog, STAGE, tasks, None, workers, on, lambda part: slots, done=work.committed
+            )
         gone = _mark_gone(catalog, find_gone(catalog, survey, seen), f"ingest-{work.version:08d}-gone", slots)
     for line in survey.lines():
         say(f"ingest: {line}")
-    added, updated = tally["added"], tally["updated"]
-    return Ingested(added, updated, work.listed - added - updated, gone)
+    return ingested(tally, work.listed, gone)
+
+
+def _one_after_another(sources: Sequence[Source]) -> list[list[Source]]:
+    """The sources in groups, each begun when the one before is in: a table that names images by their places tells of
+    those that other sources list, and an image that is under way is read with the text of the first."""
+    together = [source for source in sources if not source.names_places]
+    return [group for group in (together, *([source] for source in sources if source.names_places)) if group]
 
 
 class _Listing:
@@ -97,29 +105,26 @@ class _Listing:
     whatever order parts are finished in, the ids are those of an undisturbed run.
     """
 
-    def __init__(
-        self, catalog: Catalog, sources: Sequence[Source], kind: str, survey: Survey, retry: bool, seen: Seen
-    ) -> None:
-        self.catalog, self.sources, self.kind = catalog, sources, kind
+    def __init__(self, catalog: Catalog, kind: str, survey: Survey, retry: bool, seen: Seen) -> None:
+        self.catalog, self.kind = catalog, kind
         self.survey, self.retry, self.seen = survey, retry, seen
         self.version: int = catalog.version
         self.listed = 0
+        self._parts = numbers()
         self._ids = self._free_ids()
         self._under_way: dict[str, set[tuple[str, int]]] = {}  # part -> the new images that it will bring
 
-    def tasks(self) -> Iterator[engine.Task]:
+    def tasks(self, sources: Sequence[Source]) -> Iterator[engine.Task]:
         """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
-        number = 0
         settings = {"root": self.catalog.root, "source": self.kind}
-        for items in self._listings():
+        for items in self._listings(sources):
             todo = self._todo(items)
             for start in range(0, len(todo), STAGE.part_items):
-                part_id = f"{STAGE.name}-{self.version:08d}-{number:08d}"
+                part_id = f"{STAGE.name}-{self.version:08d}-{next(self._parts):08d}"
                 chunk = [
                     self._numbered(part_id, item, known)
                     for item, known in todo[start : start + STAGE.part_items]
                 ]
-                number += 1
                 if chunk := [one for one in chunk if one is not None]:
                     yield engine.Task(part_id, chunk, settings)
 
@@ -142,10 +147,10 @@ class _Listing:
     def _free_ids(self) -> Iterator[int]:
         for first, last in self.catalog.named("ingest/free_ids").iter_rows():
             yield from range(first, last + 1)
-        yield from count(self.catalog.named("ingest/last").item() + 1)
+        yield from numbers(self.catalog.named("ingest/last").item() + 1)
 
-    def _listings(self) -> Iterator[list[Item]]:
-        for source in self.sources:
+    def _listings(self, sources: Sequence[Source]) -> Iterator[list[Item]]:
+        for source in sources:
             found = source.list(self.survey, self.catalog.root, self.retry)
             while batch := list(islice(found, LISTING_ROWS)):
                 self.seen.add(batch)
@@ -153,7 +158,17 @@ class _Listing:
 
     def _todo(self, items: list[Item]) -> list[tuple[Item, dict[str, Any] | None]]:
         rows = [
-            (n, i.uri, i.offset, i.length, i.file_size, i.file_mtime_ns, i.was, i.failed is not None)
+            (
+                n,
+                i.uri,
+                i.offset,
+                i.length,
+                i.file_size,
+                i.file_mtime_ns,
+                i.was,
+                i.failed is not None,
+                *_texts(i),
+            )
             for n, i in enumerate(items)
         ]
         listing = pl.DataFrame(rows, schema=LISTING_SCHEMA, orient="row").unique(
@@ -165,6 +180,11 @@ class _Listing:
             (items[row["ordinal"]], row if row["image_id"] is not None else None)
             for row in todo.iter_rows(named=True)
         ]
+
+
+def _texts(item: Item) -> list[str | None]:
+    """The texts that the listing itself gives, as the catalog would hold them."""
+    return [mended(item.given.get(name))[0] if item.given else None for name in SOURCE_TEXTS]
 
 
 def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[str, Any]) -> int:
@@ -196,14 +216,21 @@ def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
             found: Row = dict(zip(("status", "status_reason"), task.poison[index], strict=True))
         else:
             with watch.item(index):
-                found = describe(item)
+                found = _text_alone(item, known) if known and known["text_alone"] else describe(item)
         row |= found
+        if known and item.given and row["sha256"] in (None, known["sha256"]):
+            row |= {name: row[name] or known[name] for name in KEPT_TEXTS}  # another table may have told it
         if known:
             _compare(row, known, text_read="alt_error" in found)
             same = row["change"] == "file" and not row["text_changed"]
             if same and all(row[name] == known[name] for name in KNOWN_BY):
                 continue
         yield row
+
+
+def _text_alone(item: Item, known: dict[str, Any]) -> Row:
+    """Of an image whose file is as it was: the text, which its source gives anew, and the status it had."""
+    return describe_text(item) | {"status": known["status"], "status_reason": known["status_reason"]}
 
 
 def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> None:
@@ -230,12 +257,6 @@ def _judged_by_decoding(known: dict[str, Any]) -> bool:
     return known["width"] is not None and known["status"] not in (pixels.MISSING, pixels.TOO_LARGE)
 
 
-def _count(frame: pl.DataFrame) -> dict[str, int]:
-    new = frame["change"] == "new"
-    changed = ~new & ((frame["change"] != "file") | frame["text_changed"])
-    return {"added": int(new.sum()), "updated": int(changed.sum())}
-
-
 STAGE = Stage(
     name="ingest",
     work=_read,
@@ -245,7 +266,7 @@ STAGE = Stage(
         "ingest/forget_buckets", "ingest/update", "ingest/part",
     ),
     part_items=512,
-    tally=_count,
+    tally=count,
     resumes=False,
     outdates=("score", "caption"),
 )  # fmt: skip

@@ -31,6 +31,11 @@ class Files(Source):
         self._lists: bool | None = None
         self._ahead: dict[Place, Table | UrlList] = {}
 
+    @property
+    def names_places(self) -> bool:
+        """As `Source` has it, of the first file."""
+        return any(file.names_places for file in list(self._ahead.values())[:1])
+
     def check(self) -> None:
         """Reads the columns of the first AHEAD files, and looks for one that is not empty."""
         self._ahead = {path: self._open(path) for path in islice(self.found, AHEAD)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from catalog.errors import BadInput
@@ -51,6 +52,19 @@ def image_column(file: RowFile, columns: Columns) -> str:
     return _named(
         file, same or columns.image, "--image-column", OF_IMAGES, "image bytes, paths or {bytes, path}"
     )
+
+
+def paths_and_texts(file: RowFile, columns: Columns) -> Named | None:
+    """The column of paths, as `image`, and those of texts, of a table beside images; None without paths. What the user
+    named counts where the table has it: it may be meant for another source."""
+    mine = replace(
+        columns,
+        url=None,
+        **{field: None for field in ("text", "brief", "dense") if getattr(columns, field) not in file.kinds},
+    )
+    named = columns.image if file.kinds.get(columns.image) in (TEXT, ANY) else None
+    path = named or _guess(file, (*PATHS, DEFAULTS.image), (TEXT, ANY))
+    return path and {"image": path} | texts_in(file, mine)
 
 
 def url_column(file: RowFile, columns: Columns) -> str:

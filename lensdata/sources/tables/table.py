@@ -49,6 +49,11 @@ class Table(Source):
         super().__init__(place)
         self.files, self.columns = files, columns
 
+    @property
+    def names_places(self) -> bool:
+        """As `Source` has it."""
+        return any(file.kinds[image_column(file, self.columns)] in (TEXT, ANY) for file in self.files)
+
     def look(self) -> None:
         """Raise BadInput if a file cannot be read or lacks a column."""
         for file in self.files:
@@ -107,7 +112,8 @@ class Table(Source):
         if kept.is_of(wanted):
             return
         (kept.folder / MARK).unlink(missing_ok=True)
-        say(f"ingest: copying the images of {self.place} to {kept.folder}")
+        doing = "reading" if self.names_places else "copying the images of"
+        say(f"ingest: {doing} {self.shown} to {kept.folder}")
         written = 0
         with parts.atomic(kept.folder / URIS) as file, pq.ParquetWriter(file, URI_SCHEMA) as uris:
             for number, _, _ in kept.fill(self._with_bytes(uris), 0, self.place):
