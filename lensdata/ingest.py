@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count as numbers
 from itertools import islice
 from pathlib import Path
@@ -229,8 +230,12 @@ def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
 
 
 def _text_alone(item: Item, known: dict[str, Any]) -> Row:
-    """Of an image whose file is as it was: the text, which its source gives anew, and the status it had."""
-    return describe_text(item) | {"status": known["status"], "status_reason": known["status_reason"]}
+    """Of an image whose files are as they were: the texts that its source gives, and what else was known. Its sidecars
+    are not read again, since a table may have told others than they do."""
+    found = describe_text(replace(item, text=None, json=None))
+    if not found["alt_text"]:
+        found["alt_error"] = found["alt_error"] or known["alt_error"]
+    return found | {name: known[name] for name in ("status", "status_reason")}
 
 
 def _compare(row: dict[str, Any], known: dict[str, Any], text_read: bool) -> None:

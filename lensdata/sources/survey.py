@@ -58,7 +58,9 @@ class Survey:
     def _line(self, kind: str, count: int, example: str) -> str:
         if kind not in self.endings:
             return f"{kind}: {count} (such as {printable(example)})"
-        ranked = sorted(self.endings[kind].items(), key=lambda item: (item[0] == OTHERS, -item[1], item[0]))
+        ranked = sorted(
+            self.endings[kind].items(), key=lambda item: (item[0] == OTHERS, -item[1], not item[0], item[0])
+        )
         shown = [f"{n} {printable(ending) or 'without an ending'}" for ending, n in ranked[:SHOWN]]
         if rest := sum(n for _, n in ranked[SHOWN:]):
             shown.append(f"{rest} others")

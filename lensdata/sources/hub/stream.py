@@ -3,7 +3,6 @@ or the absolute path of a local folder that `datasets` can load. No code of a da
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput, LensError
+from lensdata.sources.hub.version import of_files, of_hub
 from lensdata.sources.kept import Row
 from lensdata.sources.source import DEFAULTS, Columns
 from lensdata.sources.tables.cell import image_of
@@ -139,7 +139,10 @@ def splits_of(spec: Spec, columns: Columns) -> tuple[str, list[Split]]:
     """
     import datasets
 
-    version = _version(spec)
+    if spec.local:
+        version = of_files(Path(spec.name))
+    else:
+        version = of_hub(spec.name, spec.revision, str(spec))
     options: dict[str, Any] = {} if spec.local else {"revision": version}
     try:
         found = datasets.load_dataset(spec.name, spec.config, streaming=True, **options)
@@ -200,25 +203,6 @@ def _image_column(declared: dict[str, Any], columns: Columns) -> str:
     images = [name for name, kind in declared.items() if isinstance(kind, datasets.Image)]
     guessed = values.guess(images or list(declared), IMAGES)
     return guessed or (images[0] if len(images) == 1 else columns.image)
-
-
-def _version(spec: Spec) -> str:
-    """What tells one version of the dataset from another: the commit on the hub, or the local files."""
-    if spec.local:
-        if not Path(spec.name).is_dir():
-            raise BadInput(f"there is no folder {spec.name}")
-        digest = hashlib.sha256()
-        for path in sorted(Path(spec.name).rglob("*")):
-            if path.is_file():
-                found = path.stat()
-                digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
-        return digest.hexdigest()
-    from huggingface_hub import HfApi
-
-    try:
-        return str(HfApi().dataset_info(spec.name, revision=spec.revision).sha)
-    except Exception as error:
-        raise _unloaded(spec, error) from None
 
 
 def _unloaded(spec: Spec, error: Exception) -> BadInput:

@@ -57,14 +57,13 @@ def image_column(file: RowFile, columns: Columns) -> str:
 def paths_and_texts(file: RowFile, columns: Columns) -> Named | None:
     """The column of paths, as `image`, and those of texts, of a table beside images; None without paths. What the user
     named counts where the table has it: it may be meant for another source."""
-    mine = replace(
-        columns,
-        url=None,
-        **{field: None for field in ("text", "brief", "dense") if getattr(columns, field) not in file.kinds},
+    text, brief, dense = (
+        name if name in file.kinds else None for name in (columns.text, columns.brief, columns.dense)
     )
+    mine = replace(columns, url=None, text=text, brief=brief, dense=dense)
     named = columns.image if file.kinds.get(columns.image) in (TEXT, ANY) else None
     path = named or _guess(file, (*PATHS, DEFAULTS.image), (TEXT, ANY))
-    return path and {"image": path} | texts_in(file, mine)
+    return {"image": path} | texts_in(file, mine) if path else None
 
 
 def url_column(file: RowFile, columns: Columns) -> str:

@@ -157,7 +157,7 @@ class _Kept:
     def texts_of(self, page: pl.DataFrame) -> Iterator[tuple[int, dict[str, str | None]]]:
         """The texts of those images of a page (ordinal, key) that it has, by their ordinals."""
         self.database.register("page", page.to_arrow())
-        first, last = page["key"].min(), page["key"].max()
+        first, last = str(page["key"].min()), str(page["key"].max())
         found = self._ask("ingest/texts_of", rows=str(self.rows), first=first, last=last).to_arrow_table()
         if len(found):
             self.met.write_table(found.select(["row"]).cast(MET))

@@ -23,8 +23,11 @@ READ_AS_WESTERN = "read as Windows-1252, since it is not UTF-8"
 NOT_TEXT = "neither UTF-8 nor UTF-16, and not surely Windows-1252"
 SAMPLE = 2**18  # bytes of a file by which its encoding is known
 
-# Two or more bytes that are one character of UTF-8: where a text has them and is no UTF-8, it was damaged or mixed.
-UTF8_PIECE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# Two or more bytes that are one character of UTF-8, or its start at the end: a text that has them and is no UTF-8 was
+# damaged, cut or mixed.
+UTF8_PIECE = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|[\xe0-\xf4][\x80-\xbf]{1,2}\Z"
+)
 CONTROLS = re.compile(rb"[\x01-\x08\x0e-\x1f]")
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 LETTER = r"[^\W\d_]"
