@@ -31,9 +31,11 @@ from lensdata.cli.options import (
 )
 @click.option(
     "--image-column", default="image", show_default=True,
-    help="Where a table has its images: bytes, paths or URLs, or Hugging Face images.",
+    help="Where a table has its images: bytes, paths or URLs, or Hugging Face images; else file_name, path, jpg, ...",
 )  # fmt: skip
-@click.option("--text-column", help="Where a table or list has their texts.  [default: text or caption]")
+@click.option(
+    "--text-column", help="Where a table or list has their texts.  [default: text, caption, alt_text, ...]"
+)
 @click.option("--brief-column", help="Where they have brief captions.  [default: brief, brief_caption, ...]")
 @click.option("--dense-column", help="Where they have dense captions.  [default: dense, dense_caption, ...]")
 @click.option("--url-column", help="Where a list has its URLs; makes a table such a list.  [default: url]")
@@ -47,16 +49,18 @@ def ingest(
     brief_column: str | None, dense_column: str | None, url_column: str | None, retry: bool, workers: int | None,
     on: Any, as_json: bool,
 ) -> None:  # fmt: skip
-    """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
-    (.txt, .csv, .tsv, Parquet), folders of tables or lists, and Hugging Face datasets (saved ones and hf://) that are
-    not in the catalog yet.
+    """Add the images of folders (with .txt/.caption/.json sidecars or a table of texts, such as captions.csv),
+    WebDataset tars, tables (Parquet, Arrow, CSV, TSV, JSON lines), lists of URLs (.txt, or any of these), folders of
+    tables or lists, and Hugging Face datasets (saved ones and hf://) that are not in the catalog yet.
+
+    A table of paths and texts gives images that are known its texts.
 
     All but the last may also be s3://, gs:// or any other URL that fsspec reads, and a pattern in quotes. What has
     changed since is read again and keeps its id.
 
     \b
     Example: lensdata ingest ~/Pictures 'crawl/*.tar' s3://bucket/prefix hf://owner/name#train
-             lensdata ingest laion2B-en --url-column URL --text-column TEXT
+             lensdata ingest laion2B-en --url-column URL; lensdata ingest captions.csv
     """
     import catalog
     from lensdata.ingest import ingest as stage
