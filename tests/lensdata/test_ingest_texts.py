@@ -333,3 +333,13 @@ def test_the_recipes_for_own_captions(tmp_path: Path, title: str) -> None:
         "SELECT style, count(*) FROM captions WHERE text IS NOT NULL GROUP BY style ORDER BY style"
     )
     assert kinds.rows() == [("alt", 3), ("dense", 3)]
+
+
+def test_a_table_whose_images_are_elsewhere_is_one_line(opened: catalog.Catalog, tmp_path: Path) -> None:
+    fill(tmp_path / "f", 1)
+    (tmp_path / "captions.csv").write_text("filename,caption\npicture-0000.png,x\n")
+    with pytest.raises(
+        BadInput, match=r"no image is where its first 1 rows say \(such as picture-0000.png\); paths are"
+    ):
+        ingest(opened, [tmp_path / "captions.csv"], workers=1)
+    assert opened.version == 0

@@ -14,7 +14,7 @@ from lensdata.sources.hub.version import of_files, of_hub
 from lensdata.sources.kept import Row
 from lensdata.sources.source import DEFAULTS, Columns
 from lensdata.sources.tables.cell import image_of
-from lensdata.sources.tables.columns import IMAGES, row_of
+from lensdata.sources.tables.columns import IMAGES, columns_read
 from lensdata.sources.texts import values
 
 SCHEME = "hf://"
@@ -79,7 +79,8 @@ def rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterat
         last = None
         for cells in _cells(spec, split, stream if begun is None else begun):
             image = _image(spec, cells["image"])
-            row = row_of(cells, split.named) | {
+            read = columns_read({key: [cell] for key, cell in cells.items()}, split.named)
+            row = {key: column[0] for key, column in read.items()} | {
                 "row": number, "split": split.name, "state": stream.state_dict(), "data": None, "uri": None,
             }  # fmt: skip
             if isinstance(image, bytes):

@@ -10,7 +10,7 @@ from catalog.bytes.place import Facts, Place, printable
 from catalog.errors import BadInput
 from lensdata.sources.lists.address import shown
 from lensdata.sources.source import Columns
-from lensdata.sources.tables.columns import row_of, texts_in, url_column
+from lensdata.sources.tables.columns import columns_read, texts_in, url_column
 from lensdata.sources.tables.rowfile import RowFile
 from lensdata.sources.texts import values
 from lensdata.sources.texts.decode import Undecodable, piece, stream
@@ -18,6 +18,7 @@ from lensdata.sources.texts.decode import Undecodable, piece, stream
 WINDOW = 2**18  # bytes of a remote list read at once; hundreds of lists may be open
 TABLE_ROWS = 8192
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
+TOLD = tuple(name for name in GIVEN if name != "url")
 
 Line = tuple[
     str, dict[str, str | None]
@@ -51,13 +52,14 @@ def _text_lines(path: Place, text: io.TextIOWrapper, western: bool) -> Iterator[
 
 
 def _rows(file: RowFile, named: dict[str, str]) -> Iterator[Line]:
+    texts = {key: name for key, name in named.items() if key != "url"}
     for batch in file.batches(sorted(set(named.values())), TABLE_ROWS):
-        for n, url in enumerate(batch[named["url"]]):
+        urls = batch[named["url"]]
+        cells = {key: batch[name] for key, name in texts.items()} or {"image": urls}
+        found = columns_read(cells, texts, file.western)
+        for n, url in enumerate(urls):
             if isinstance(url, str) and url.strip():
-                cells = {key: batch[name][n] for key, name in named.items() if key != "url"}
-                row = row_of(cells, named, file.western)
-                texts = {key: row[key] for key in GIVEN if key != "url"}
-                yield shown(_decoded(url.strip(), file.western)), texts
+                yield shown(_decoded(url.strip(), file.western)), {key: found[key][n] for key in TOLD}
 
 
 def _decoded(url: str, western: bool | None) -> str:

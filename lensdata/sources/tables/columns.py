@@ -8,7 +8,7 @@ from typing import Any
 
 from catalog.errors import BadInput
 from lensdata.sources.source import DEFAULTS, Columns
-from lensdata.sources.tables.rowfile import ANY, IMAGE, OF_IMAGES, OF_TEXT, TEXT, RowFile
+from lensdata.sources.tables.rowfile import ANY, IMAGE, OF_IMAGES, OF_TEXT, TEXT, Batch, RowFile
 from lensdata.sources.texts import values
 
 BATCH_ROWS = 64
@@ -93,23 +93,32 @@ def texts_in(file: RowFile, columns: Columns) -> Named:
 
 def rows(file: RowFile, named: Named) -> Iterator[list[dict[str, Any]]]:
     """Batches of rows: the cell of `image`, and the texts, url, licence and alt_error."""
-    for batch in file.batches(sorted(set(named.values())), BATCH_ROWS):
-        count = len(next(iter(batch.values())))
-        yield [
-            row_of({key: batch[name][n] for key, name in named.items()}, named, file.western)
-            for n in range(count)
-        ]
+    for batch in read(file, named, BATCH_ROWS):
+        yield [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
 
 
-def row_of(cells: dict[str, Any], named: Named, western: bool | None = None) -> dict[str, Any]:
-    """One row's cells as `rows` gives them; `named` are its columns."""
-    row: dict[str, Any] = {"image": cells.get("image"), **dict.fromkeys((*values.NAMES, *values.ORIGIN))}
-    told = []
-    for key in row.keys() - {"image"}:
-        row[key], why = values.as_text(cells.get(key), western)
-        if why and key in values.NAMES:
-            told.append((list(values.NAMES).index(key), why if row[key] else f"{named[key]}: {why}"))
-    return row | {"alt_error": values.told_once(why for _, why in sorted(told))}
+def read(file: RowFile, named: Named, count: int) -> Iterator[Batch]:
+    """Batches of at most `count` rows, as columns: the cells of `image`, and the texts, url, licence and alt_error."""
+    for batch in file.batches(sorted(set(named.values())), count):
+        yield columns_read({key: batch[name] for key, name in named.items()}, named, file.western)
+
+
+def columns_read(cells: Batch, named: Named, western: bool | None = None) -> Batch:
+    """The cells of some rows, by what they are, as `read` gives them; `named` are their columns."""
+    count = len(next(iter(cells.values())))
+    found: Batch = {"image": cells.get("image", [None] * count)}
+    told: dict[int, list[str]] = {}
+    for key in (*values.NAMES, *values.ORIGIN):
+        if key not in cells:
+            found[key] = [None] * count
+            continue
+        texts = [values.as_text(cell, western) for cell in cells[key]]
+        found[key] = [text for text, _ in texts]
+        if key in values.NAMES:
+            for n, (text, why) in enumerate(texts):
+                if why:
+                    told.setdefault(n, []).append(why if text else f"{named[key]}: {why}")
+    return found | {"alt_error": [values.told_once(told[n]) if n in told else None for n in range(count)]}
 
 
 def _guess(file: RowFile, wanted: Sequence[str], kinds: tuple[str, ...] | None) -> str | None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from catalog import pixels
 from catalog.bytes import locate, place
-from catalog.bytes.place import Place
+from catalog.bytes.place import Place, printable
 from catalog.errors import BadInput
 from catalog.notices import say
 from catalog.store import parts, statements
@@ -66,10 +66,29 @@ class Table(Source):
             raise Empty(f"{self.shown} is a table without rows")
         for file in self.files:
             column = image_column(file, self.columns)
-            for cell in (
-                (file.first([column]) or {}).get(column, ()) if file.kinds[column] in (TEXT, ANY) else ()
-            ):
-                locate.require(image_of(cell)[1] or "")
+            cells = (file.first([column]) or {}).get(column, ()) if file.kinds[column] in (TEXT, ANY) else ()
+            places = [uri for cell in cells if (uri := image_of(cell)[1])]
+            for uri in places:
+                locate.require(uri)
+            if len(places) == len(cells) and places and not any(map(self._may_be, places)):
+                raise BadInput(
+                    f"{file.shown}: no image is where its first {len(places)} rows say (such as "
+                    f"{printable(places[0])}); paths are relative to the table's folder"
+                )
+
+    def _may_be(self, uri: str) -> bool:
+        """Whether a row's image may be there: a file of this disk that is not is not."""
+        path = uri.removeprefix("file://")
+        if "://" in path or (isinstance(self.place, str) and not path.startswith("/")):
+            return True
+        return os.path.lexists(self._base / path)
+
+    @property
+    def _base(self) -> Path:
+        """The folder that relative paths are meant from."""
+        if isinstance(self.place, str):
+            return Path("/")
+        return self.place if self.place.is_dir() else self.place.parent
 
     def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
         self.check()
@@ -123,10 +142,9 @@ class Table(Source):
 
     def _with_bytes(self, uris: pq.ParquetWriter) -> Iterator[Row]:
         """The rows that hold bytes; the others go to `uris`."""
-        number = 0
+        number, apart = 0, list[dict[str, Any]]()
         for file in self.files:
             for batch in rows(file, columns_of(file, self.columns)):
-                apart = []
                 for row in batch:
                     row["row"], row["url"] = number, shown(row["url"])
                     row["data"], row["uri"], row["refused"] = image_of(row.pop("image"))
@@ -136,8 +154,10 @@ class Table(Source):
                     else:
                         row["uri"] = shown(row["uri"])
                         apart.append({name: row[name] for name in URI_SCHEMA.names})
-                if apart:
+                if len(apart) >= LISTED:
                     uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
+                    apart = []
+        uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
 
     def _named(self, row: dict[str, Any], mtime: int) -> Item:
         """The image that a row names. A relative path is meant from the table's folder. Of a remote file neither size
@@ -149,14 +169,10 @@ class Table(Source):
             return Item(uri, 0, None, given=given, file_mtime_ns=mtime, failed=failed)
         if "://" in uri:
             return Item(uri, 0, None, given=given, file_mtime_ns=mtime)
-        if isinstance(self.place, str):
-            if not uri.startswith("/"):
-                above = self.place.rpartition("/")[0]
-                return Item(f"{above}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
-            base = Path("/")
-        else:
-            base = self.place if self.place.is_dir() else self.place.parent
-        path = _without_dots(str(base / uri))
+        if isinstance(self.place, str) and not uri.startswith("/"):
+            above = self.place.rpartition("/")[0]
+            return Item(f"{above}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
+        path = _without_dots(str(self._base / uri))
         return sidecars.beside(path, given) or Item(path, 0, None, given=given, file_mtime_ns=mtime)
 
 

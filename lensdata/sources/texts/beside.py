@@ -12,17 +12,18 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
+import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog.bytes.place import Facts, Place
@@ -31,11 +32,15 @@ from catalog.store import parts, statements
 from lensdata.sources.item import LINE_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Columns
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.columns import paths_and_texts, rows
+from lensdata.sources.tables.columns import paths_and_texts, read
 from lensdata.sources.tables.open import row_file
+from lensdata.sources.tables.rowfile import Batch
 from lensdata.sources.texts import values
 
 PAGE = 16_384  # images
+SPILL = ".spill"
+MEMORY = "1GB"  # for sorting a table; what is more goes to the disk
+READ_ROWS = 8_192  # of a table at once
 MOST = 64  # tables of one folder that are looked at; where there are more, they are no tables of texts beside images
 ENDINGS = (*TABLE_SUFFIXES, *LINE_SUFFIXES)
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
@@ -88,6 +93,8 @@ class Beside:
     def join(self, items: Iterable[Item], survey: Survey, root: Path) -> Iterator[Item]:
         """The items, in order, those of them with their texts that a table gives texts. At the end all tables that
         gave none are in `left`."""
+        for leftover in (root / "parts").glob(f"ingest-texts.*{SPILL}"):  # of a killed job
+            shutil.rmtree(leftover, ignore_errors=True)
         listed = iter(items)
         try:
             while page := list(islice(listed, PAGE)):
@@ -128,7 +135,7 @@ class Beside:
 class _Kept:
     """A table in use: its rows, sorted, and which of them met an image."""
 
-    def __init__(self, table: Table, found: Iterator[list[dict[str, Any]]], root: Path) -> None:
+    def __init__(self, table: Table, found: Iterator[Batch], root: Path) -> None:
         self.table = table
         above = root / "parts"
         above.mkdir(parents=True, exist_ok=True)
@@ -136,13 +143,13 @@ class _Kept:
         self.rows, raw = (above / f"{name}{which}{parts.TEMPORARY}" for which in ("", ".raw"))
         self.path = above / f"{name}.met{parts.TEMPORARY}"
         self.database = duckdb.connect(
-            config={"temp_directory": str(above / f"{name}.spill{parts.TEMPORARY}")}
+            config={"memory_limit": MEMORY, "temp_directory": str(above / f"{name}{SPILL}")}
         )
         self.again = 0
         try:
             with pq.ParquetWriter(raw, ROWS, compression="zstd") as writer:
-                for batch in _numbered(table, found):
-                    writer.write_table(pa.Table.from_pylist(batch, ROWS))
+                for batch in _keyed(table, found):
+                    writer.write_table(batch)
             ordered = self._ask("ingest/texts_sort", raw=str(raw)).to_arrow_reader(parts.ROW_GROUP)
             with pq.ParquetWriter(self.rows, ROWS, compression="zstd") as writer:
                 for batch in ordered:
@@ -196,24 +203,25 @@ def _open(table: Table, columns: Columns, survey: Survey, root: Path) -> _Kept |
         if not named.keys() & values.NAMES.keys():
             survey.note(TEXTLESS, f"{table.path}, which has {', '.join(file.kinds)}")
             return replace(table, told=False)
-        return _Kept(table, rows(file, named), root)
+        return _Kept(table, read(file, named, READ_ROWS), root)
     except BadInput as error:
         survey.note("tables beside images that cannot be read", str(error))
         return replace(table, told=False)
 
 
-def _numbered(table: Table, found: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+def _keyed(table: Table, found: Iterator[Batch]) -> Iterator[pa.Table]:
     """The rows that name a file, as ROWS has them."""
     number = 0
     for batch in found:
-        made = []
-        for row in batch:
-            path = row["image"]
-            if isinstance(path, str) and path.strip():
-                made.append({"key": _key(table.folder, path.strip()), "path": path, "row": number} | row)
-            number += 1
-        if made:
-            yield [{name: row[name] for name in ROWS.names} for row in made]
+        paths = [path.strip() if isinstance(path, str) else "" for path in batch["image"]]
+        made = batch | {
+            "key": [_key(table.folder, path) for path in paths],
+            "path": [path or None for path in paths],
+            "row": list(range(number, number + len(paths))),
+        }
+        number += len(paths)
+        rows = pa.table([pa.array(made[field.name], field.type) for field in ROWS], ROWS)
+        yield rows.filter(pc.is_valid(rows["path"]))
 
 
 def _key(folder: str, path: str) -> str | None:

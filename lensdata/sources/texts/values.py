@@ -37,12 +37,14 @@ def as_text(value: Any, western: bool | None = None) -> Read:
     text, and that is told. With `western`, strings are pieces of a decode.stream."""
     if value is None:
         return None, None
+    if type(value) is str and (western is None or value.isascii()):  # nearly all
+        return value.strip() or None, None
     try:
         if isinstance(value, bytes):
             text, told = decode(value)
             return text.strip() or None, told
         if isinstance(value, str):
-            text, told = (value, None) if western is None else piece(value, western)
+            text, told = piece(value, bool(western))
             return text.strip() or None, told
     except Undecodable as error:
         return None, str(error)

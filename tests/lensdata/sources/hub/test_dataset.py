@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, kept
+from lensdata.sources import Columns, kept, open_all
 from lensdata.sources.hub.stream import Spec, parse
 from tests.helpers import fill, make_tar, png
 from tests.lensdata.sources.hub.server import serve
@@ -167,6 +168,23 @@ def test_what_cannot_be_loaded_is_one_line(opened: catalog.Catalog, tmp_path: Pa
     with pytest.raises((LensError, BadInput)) as caught:
         ingest(opened, [url], workers=1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_hub_that_does_not_answer_is_one_line(monkeypatch, listens: bool) -> None:
+    """One that takes the request and is silent, and one that is not there at all."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("lensdata.sources.hub.version.PATIENCE", 1.0 if listens else 60.0)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        if not listens:
+            server.close()
+        with pytest.raises(BadInput, match="cannot be loaded: ") as caught:
+            open_all(["hf://org/name"])
+    assert "\n" not in str(caught.value)
+    assert ("did not answer within 1 s" in str(caught.value)) == listens
 
 
 def test_brief_and_dense_columns(opened: catalog.Catalog, tmp_path: Path) -> None:
