@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count as numbers
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ def ingest(
 def _one_after_another(sources: Sequence[Source]) -> list[list[Source]]:
     """The sources in groups, each begun when the one before is in: a table that names images by their places tells of
     those that other sources list, and an image that is under way is read with the text of the first."""
-    together = [source for source in sources if not source.names_places]
-    return [group for group in (together, *([source] for source in sources if source.names_places)) if group]
+    apart = groupby(enumerate(sources), key=lambda one: one[0] if one[1].names_places else -1)
+    return [[source for _, source in group] for _, group in apart]
 
 
 class _Listing:

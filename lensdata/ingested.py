@@ -36,10 +36,16 @@ class Ingested:
     texts_mended: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        return self.line()
+
+    def line(self, catalog: object = None) -> str:
+        """All of it on one line, with the place of the catalog if it is given."""
         of = self.added + self.updated
         told = [f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged"]
         if self.gone:
             told[0] += f", {self.gone} gone from folders and tars"
+        if catalog is not None:
+            told[0] += f" in {catalog}"
         if self.not_downloaded:
             told.append(f"{self.not_downloaded} of {of} could not be downloaded")
         if self.not_read:

@@ -70,7 +70,7 @@ def ingest(
     found = open_all(sources, columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
     done = stage(opened, found, source, workers, on=on, retry=retry)
-    tell(as_json, asdict(done), f"{done} in {opened.root}")
+    tell(as_json, asdict(done), done.line(opened.root))
 
 
 @click.command("render-text")
