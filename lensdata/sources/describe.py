@@ -16,6 +16,7 @@ from lensdata.sources.texts import values
 from lensdata.sources.texts.decode import decode
 
 MAX_IMAGE_BYTES = 2**30
+NO_FIELD = "sidecar .json: no field that is known to be a text"
 MAX_TEXT_BYTES = 2**24
 TEXT_COLUMNS = ("alt_text", "brief_text", "dense_text", "alt_error", "licence", "url")
 
@@ -87,7 +88,8 @@ def describe_text(item: Item) -> dict[str, Any]:
     if item.json:
         try:
             fields = _fields(item.json)
-            told.append(fields.pop("alt_error"))
+            why = fields.pop("alt_error")
+            told.append(None if why == NO_FIELD and any(found[name] for name in values.NAMES) else why)
             found = fields | {column: text for column, text in found.items() if text}
         except (ValueError, LensError, RecursionError) as error:
             told.append(f"sidecar .json: {error}")
@@ -110,13 +112,21 @@ def _fields(where: Range) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("not an object of JSON")
     found: dict[str, Any] = values.texts_of(fields, values.OF_JSON | values.ORIGIN)
-    copied = (
-        fields.get("alt_error") if fields.get("imported_from") else None
-    )  # what was told of the row we copied
-    found["alt_error"] = values.told_once(
-        [found["alt_error"], told, copied if isinstance(copied, str) else None]
+    problems = [found["alt_error"], told]
+    if "imported_from" in fields:  # what was told of the row that we copied
+        problems.append(values.as_text(fields.get("alt_error"))[0])
+    elif _has_others(fields):
+        problems.append(NO_FIELD)
+    return found | {"alt_error": values.told_once(problems)}
+
+
+def _has_others(fields: dict[str, Any]) -> bool:
+    """Whether no field has a name that is known to be a text's, and another may be one."""
+    known = {key for names in values.OF_JSON.values() for key in names}
+    origin = {key for names in values.ORIGIN.values() for key in names}
+    return known.isdisjoint(key.lower() for key in fields) and any(
+        isinstance(value, str) and key.lower() not in origin for key, value in fields.items()
     )
-    return found
 
 
 def _sidecar(where: Range) -> bytes:

@@ -64,6 +64,9 @@ def test_sidecars_of_every_encoding_and_kind(opened: catalog.Catalog, tmp_path: 
         ("latin-json", ".json", '{"TEXT": "un café"}'.encode("latin-1")),
         ("wide-json", ".json", '{"caption": "日本語"}'.encode("utf-16-le")),
         ("caption", ".caption", b"of kohya"),
+        ("other-field", ".json", b'{"prompt": "a dog", "license": "CC0"}'),
+        ("no-text", ".json", b'{"caption": null, "key": "0001", "url": "http://a/b"}'),
+        ("origin-alone", ".json", b'{"license": "CC0", "width": 9}'),
     ):
         put(folder, name, ending, data)
     put(folder, "both", ".txt", b"of the txt")
@@ -87,17 +90,24 @@ def test_sidecars_of_every_encoding_and_kind(opened: catalog.Catalog, tmp_path: 
         "latin-json": ("un café", WESTERN),
         "wide-json": ("日本語", None),
         "caption": ("of kohya", None),
+        "other-field": (None, "sidecar .json: no field that is known to be a text"),
+        "no-text": (None, None),
+        "origin-alone": (None, None),
         "both": ("of the txt", None),
     }
     assert (done.texts_unused, done.texts_mended) == (
-        {f"sidecar .txt: {NOT_TEXT}": 1, "caption: a number, no text": 1},
+        {
+            f"sidecar .txt: {NOT_TEXT}": 1,
+            "caption: a number, no text": 1,
+            "sidecar .json: no field that is known to be a text": 1,
+        },
         {WESTERN: 2, "only the first of several texts is used": 1},
     )
-    assert "; 2 texts not used (1 caption: a number, no text, 1 sidecar .txt: neither" in str(done)
+    assert "; 3 texts not used (1 caption: a number, no text, 1 sidecar .json: no field" in str(done)
     number = opened.sql("SELECT image_id FROM images WHERE uri LIKE '%/russian.png'").item()
     assert why(opened.select(), number)["alt_error"] == f"sidecar .txt: {NOT_TEXT}"
     copied = copy_all(opened, workers=1)
-    assert (copied.alt, copied.without) == (12, 2)
+    assert (copied.alt, copied.without) == (12, 5)
     # a changed sidecar .caption is read again
     (folder / "caption.caption").write_text("another")
     os.utime(folder / "caption.caption", ns=(2**61, 2**61))
@@ -344,3 +354,17 @@ def test_a_table_whose_images_are_elsewhere_is_one_line(opened: catalog.Catalog,
     ):
         ingest(opened, [tmp_path / "captions.csv"], workers=1)
     assert opened.version == 0
+
+
+def test_columns_that_may_be_texts_are_told(
+    opened: catalog.Catalog, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """Images that come in without captions do not come in without a word."""
+    monkeypatch.setenv(img2dataset.VARIABLE, FAKE)
+    pl.DataFrame({"image": [png(1)], "words": ["a dog"], "n": [1]}).write_parquet(tmp_path / "a.parquet")
+    pl.DataFrame({"image": [png(2)], "n": [1]}).write_parquet(tmp_path / "b.parquet")
+    (tmp_path / "c.csv").write_text("url,title\nhttp://127.0.0.1:9/a.png,a cat\n")
+    ingest(opened, [tmp_path / name for name in ("a.parquet", "b.parquet", "c.csv")], workers=1)
+    said = capsys.readouterr().err
+    assert "tables without a column that is surely of texts (name it with --text-column): 2 (such as" in said
+    assert "a.parquet, which has image, words, n)" in said

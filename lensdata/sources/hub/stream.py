@@ -56,12 +56,13 @@ def parse(url: str) -> Spec:
 
 @dataclass
 class Split:
-    """A split of a dataset: its stream, which columns have what, and, if its first row had to tell that, the rows that
-    go on with it."""
+    """A split of a dataset: its stream, which columns have what, which further ones are of text, and, if its first row
+    had to tell that, the rows that go on with it."""
 
     name: str
     stream: Any
     named: dict[str, str]
+    further: list[str]
     begun: Iterator[dict[str, Any]] | None = None
 
 
@@ -179,11 +180,12 @@ def _split(spec: Spec, name: str, stream: Any, columns: Columns) -> Split:
         if found := values.guess([name for name in declared if _is_text(declared[name])], guesses):
             named[key] = found
     named |= {key: wanted for key, wanted, _ in columns.texts}
+    further = [column for column in declared if _is_text(declared[column]) and column not in named.values()]
     if begun is None:
         stream = stream.select_columns(sorted(set(named.values())))
         if isinstance(declared[image], datasets.Image):
             stream = stream.cast_column(image, datasets.Image(decode=False))
-    return Split(name, stream, named, begun)
+    return Split(name, stream, named, further, begun)
 
 
 def _is_text(declared: Any) -> bool:

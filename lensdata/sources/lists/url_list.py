@@ -16,6 +16,7 @@ from lensdata.sources.lists.address import is_url
 from lensdata.sources.lists.downloads import list_downloads
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
+from lensdata.sources.tables.columns import TEXTLESS, texts_in, url_column, without_texts
 from lensdata.sources.tables.reader import TableFile
 from lensdata.sources.tables.rowfile import RowFile
 
@@ -74,6 +75,10 @@ class UrlList(Source):
 
     def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
         self.look()
+        if self.table is not None:
+            named = texts_in(self.table, self.columns) | {"url": url_column(self.table, self.columns)}
+            if told := without_texts(self.table, named):
+                survey.note(TEXTLESS, told)
         kept = Kept(root / "downloads", place.stem(self.place)[:40], str(self.place))
         wanted = {
             "source": str(self.place), "facts": list(self.facts), "url": self.columns.url, "text": self.columns.text,

@@ -15,6 +15,7 @@ BATCH_ROWS = 64
 PATHS = ("file_name", "filename", "filepath", "file_path", "path", "image_path", "image_file", "image_filename",
          "file", "img_path", "image_name")  # fmt: skip
 IMAGES = ("image", "jpg", "png", "webp", "jpeg", "image_bytes")
+TEXTLESS = "tables without a column that is surely of texts (name it with --text-column)"
 Named = dict[str, str]  # `image`, `url`, `licence` and the names of texts -> the file's column of it
 
 
@@ -89,6 +90,14 @@ def texts_in(file: RowFile, columns: Columns) -> Named:
     for key, name, option in columns.texts:
         named[key] = _named(file, name, option, OF_TEXT, "text")
     return named
+
+
+def without_texts(file: RowFile, named: Named) -> str | None:
+    """What to tell of a file of whose columns none is known to be of texts, though some may be."""
+    if named.keys() & values.NAMES.keys():
+        return None
+    others = [name for name, kind in file.kinds.items() if kind in OF_TEXT and name not in named.values()]
+    return f"{file.shown}, which has {_listed(file)}" if others else None
 
 
 def rows(file: RowFile, named: Named) -> Iterator[list[dict[str, Any]]]:

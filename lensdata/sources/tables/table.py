@@ -25,7 +25,7 @@ from lensdata.sources.kept import MARK, Kept, Row, shown
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
 from lensdata.sources.tables.cell import image_of
-from lensdata.sources.tables.columns import columns_of, image_column, rows
+from lensdata.sources.tables.columns import TEXTLESS, columns_of, image_column, rows, without_texts
 from lensdata.sources.tables.reader import TableFile
 from lensdata.sources.tables.rowfile import ANY, TEXT, RowFile
 from lensdata.sources.texts import values
@@ -95,6 +95,9 @@ class Table(Source):
         named = [str(self.place), self.columns.image, self.columns.text, *self.columns.further.items()]
         kept = Kept(root / "imported", place.stem(self.place)[:40], json.dumps(named))
         self._copy(kept)
+        for file in self.files:
+            if told := without_texts(file, columns_of(file, self.columns)):
+                survey.note(TEXTLESS, told)
         for tar in kept.tars():
             yield from kept.items(tar, survey)
         mtime = self.files[0].facts[1]

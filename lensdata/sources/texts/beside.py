@@ -32,7 +32,7 @@ from catalog.store import parts, statements
 from lensdata.sources.item import LINE_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Columns
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.columns import paths_and_texts, read
+from lensdata.sources.tables.columns import TEXTLESS, paths_and_texts, read
 from lensdata.sources.tables.open import row_file
 from lensdata.sources.tables.rowfile import Batch
 from lensdata.sources.texts import values
@@ -56,7 +56,6 @@ MET = pa.schema([("row", pa.int64())])
 GAVE = "rows of tables beside images that gave them texts"
 UNMET = "rows of tables beside images that name no image below their folder"
 AGAIN = "rows of tables beside images for an image that had its texts already"
-TEXTLESS = "tables beside images that have no column which is surely of texts (name it with --text-column)"
 
 
 @dataclass(frozen=True)

@@ -254,3 +254,21 @@ def test_columns_that_the_first_row_tells(opened: catalog.Catalog, tmp_path: Pat
     monkeypatch.setattr(kept, "add", real)
     assert ingest(opened, [f"hf://{folder}"], workers=1).added == 5
     assert [row[1:3] for row in opened.sql(FOUND).rows()] == [("ok", path.stem) for path in images]
+
+
+def test_columns_of_other_names_and_types(opened: catalog.Catalog, tmp_path: Path, capsys) -> None:
+    """The one column of images, `TEXT`, and lists of captions; a column that may be of texts is told."""
+    kinds = {"Photo": datasets.Image(), "TEXT": datasets.List(datasets.Value("string"))}
+    row = {"Photo": {"bytes": png(1), "path": "a.png"}, "TEXT": ["one", "two"]}
+    (tmp_path / "a").mkdir()
+    made = datasets.Dataset.from_list([row], features=datasets.Features(kinds))
+    made.to_parquet(str(tmp_path / "a" / "train.parquet"))
+    ingest(opened, [f"hf://{tmp_path / 'a'}"], workers=1)
+    assert opened.sql("SELECT status, alt_text, alt_error FROM images").row(0) == (
+        "ok", "one", "only the first of several texts is used",
+    )  # fmt: skip
+    assert "surely of texts" not in capsys.readouterr().err
+    (tmp_path / "b").mkdir()
+    made.rename_column("TEXT", "words").to_parquet(str(tmp_path / "b" / "train.parquet"))
+    ingest(opened, [f"hf://{tmp_path / 'b'}"], workers=1)
+    assert "surely of texts (name it with --text-column): 1 (such as hf://" in capsys.readouterr().err

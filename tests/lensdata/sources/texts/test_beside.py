@@ -125,7 +125,7 @@ def test_tables_that_are_none_of_texts_are_told(tmp_path: Path) -> None:
     found, told = texts(folder, tmp_path / "root")
     assert found["a.png"] == (None, None, None, None)
     assert (
-        "surely of texts (name it with --text-column): 1 (such as" in told
+        "tables without a column that is surely of texts (name it with --text-column): 1 (such as" in told
         and "which has file_name, label" in told
     )
     assert "lists inside folders passed over (name them to ingest them): 2 (" in told
