@@ -38,6 +38,7 @@ URI_SCHEMA = pa.schema(
 )  # fmt: skip
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
 LISTED = 4096  # rows at once
+MEMORY = "1GB"  # for sorting the rows; what is more goes to the disk
 
 
 class Table(Source):
@@ -112,7 +113,9 @@ class Table(Source):
     def _once(self, kept: Kept, survey: Survey) -> Iterator[dict[str, Any]]:
         """The rows without bytes in order, of those that name the same image the first: tables with a row a caption."""
         kept_in = str(kept.folder / URIS)
-        with duckdb.connect(config={"temp_directory": str(kept.folder / "spill")}) as connection:
+        with duckdb.connect(
+            config={"memory_limit": MEMORY, "temp_directory": str(kept.folder / "spill")}
+        ) as connection:
             found = connection.sql(statements.statement("ingest/table_rows"), params={"rows": kept_in})
             reader: pa.RecordBatchReader = found.to_arrow_reader(LISTED)
             for batch in reader:
