@@ -103,7 +103,17 @@ def why(selection: Selection, image_id: int) -> dict[str, Any]:
         )
     about = {
         name: row[name]
-        for name in ("image_id", "uri", "byte_offset", "sha256", "source", "width", "height", "alt")
+        for name in (
+            "image_id",
+            "uri",
+            "byte_offset",
+            "sha256",
+            "source",
+            "width",
+            "height",
+            "alt",
+            "alt_error",
+        )
     }
     return {
         **about,

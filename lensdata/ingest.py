@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count, islice
+from dataclasses import replace
+from itertools import count as numbers
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from catalog.store import parts, statements
 from lensdata import engine
 from lensdata.copies import blank_removed, is_blank
 from lensdata.gone import find_gone, found_again
-from lensdata.listing import Listing, place
-from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, open_all
+from lensdata.ingested import READABLE, STATE, Ingested, count, ingested
+from lensdata.listing import TEXTS, Listing, place
+from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, describe_text, open_all
 from lensdata.sources.describe import TEXT_COLUMNS
 from lensdata.stage import Row, Stage, run_stage
 
@@ -30,27 +33,10 @@ SCHEMA = {
     "licence": pl.String, "url": pl.String, "file_size": pl.Int64, "file_mtime_ns": pl.Int64, "passing": pl.Boolean,
     "ordinal": pl.Int64,
 }  # fmt: skip
-READABLE = (pixels.OK, pixels.OK_WARNINGS)
+KEPT_TEXTS = (*TEXTS, "licence", "url")
 REMOVED = "removed"  # by a takedown
 HAD_BYTES = (*READABLE, pixels.MISSING, REMOVED)  # others may have been judged before the file was whole
 KNOWN_BY = ("status", "status_reason", "file_size", "file_mtime_ns")
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What an ingest did: images added; updated, because bytes, text or readability had changed; found as they were;
-    gone from folders and from tars that had been rewritten; and moved: found elsewhere, their ids kept."""
-
-    added: int
-    updated: int
-    unchanged: int
-    gone: int
-    moved: int = 0
-
-    def __str__(self) -> str:
-        gone = f", {self.gone} gone from folders and tars" if self.gone else ""
-        moved = f", {self.moved} moved" if self.moved else ""
-        return f"{self.added} images added, {self.updated} updated, {self.unchanged} unchanged{gone}{moved}"
 
 
 def ingest(
@@ -84,17 +70,20 @@ def ingest(
         catalog.job(STAGE.name, resumes=STAGE.resumes, outdates=STAGE.outdates),
         Listing(catalog, Survey(), retry) as listing,
     ):
-        work = _Tasks(listing, found, source)
+        work = _Tasks(listing, source)
         slots = {
             "scorers": catalog.named("score/scorers")["scorer_id"].to_list(), "resumed": bool(work.last_id),
         }  # fmt: skip
-        tally = run_stage(
-            catalog, STAGE, work.tasks(), None, workers, on, lambda part: slots, done=work.committed
-        )
+        tally = Counter[str]()
+        for group in _one_after_another(found):
+            tasks = work.tasks(group)
+            tally += run_stage(
+                catalog, STAGE, tasks, None, workers, on, lambda part: slots, done=work.committed
+            )
         name = f"{STAGE.name}-{work.version:08d}"
         gone = find_gone(catalog, listing)
         _mark_gone(catalog, gone, f"{name}-gone", slots)
-        moved, replacing = _settle(catalog, f"{name}-settled", slots)
+        moved = _settle(catalog, f"{name}-settled", slots, tally)
         lost = 0 if gone.is_empty() else catalog.query("ingest/settle/still_gone", {}, {"gone": gone}).item()
         listed = listing.images()
         if back := blank_removed(catalog):
@@ -105,8 +94,14 @@ def ingest(
         say(f"ingest: {line}")
     if listing.broke is not None:
         raise listing.broke
-    added, updated = tally["added"] - (moved - replacing), tally["updated"] - replacing
-    return Ingested(added, updated, listed - added - updated - moved, lost, moved)
+    return ingested(tally, listed, lost, moved)
+
+
+def _one_after_another(sources: Sequence[Source]) -> list[list[Source]]:
+    """The sources in groups, each begun when the one before is in: a table that names images by their places tells of
+    those that other sources list, and an image that is under way is read with the text of the first."""
+    apart = groupby(enumerate(sources), key=lambda one: one[0] if one[1].names_places else -1)
+    return [[source for _, source in group] for _, group in apart]
 
 
 class _Tasks:
@@ -117,23 +112,22 @@ class _Tasks:
     may be an image that is: it gets no id before that is settled.
     """
 
-    def __init__(self, listing: Listing, sources: Sequence[Source], kind: str) -> None:
-        self.listing, self.sources, self.kind = listing, sources, kind
+    def __init__(self, listing: Listing, kind: str) -> None:
+        self.listing, self.kind = listing, kind
         catalog = listing.catalog
         self.root, self.version = catalog.root, catalog.version
         self.last_id: int = catalog.named("ingest/last").item()
         self._free = catalog.named("ingest/free_ids")
+        self._parts = numbers()
         self._ids = self._free_ids()
         self._under_way: dict[str, set[tuple[str, int]]] = {}  # part -> the new images that it will bring
 
-    def tasks(self) -> Iterator[engine.Task]:
+    def tasks(self, sources: Sequence[Source]) -> Iterator[engine.Task]:
         """Parts are named after the catalog's version, which no earlier job that committed anything has seen."""
         settings = {"root": self.root, "source": self.kind}
-        todo = self.listing.todo(self.sources)
-        for number in count():
-            if not (rows := list(islice(todo, STAGE.part_items))):
-                return
-            part_id = f"{STAGE.name}-{self.version:08d}-{number:08d}"
+        todo = self.listing.todo(sources)
+        while rows := list(islice(todo, STAGE.part_items)):
+            part_id = f"{STAGE.name}-{self.version:08d}-{next(self._parts):08d}"
             chunk = [one for row in rows if (one := self._numbered(part_id, *row)) is not None]
             if chunk:
                 yield engine.Task(part_id, chunk, settings)
@@ -157,7 +151,7 @@ class _Tasks:
     def _free_ids(self) -> Iterator[int]:
         for first, last in self._free.iter_rows():
             yield from range(first, last + 1)
-        yield from count(self.last_id + 1)
+        yield from numbers(self.last_id + 1)
 
 
 _Numbered = tuple[Item, int, int | None, dict[str, Any] | None]
@@ -176,17 +170,20 @@ def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[s
     )
 
 
-def _settle(catalog: Catalog, part_id: str, slots: dict[str, Any]) -> tuple[int, int]:
+def _settle(catalog: Catalog, part_id: str, slots: dict[str, Any], tally: Counter[str]) -> int:
     """Match what has turned up with what is lost, and give ids to the rest. Returns how many lost images were found,
-    and how many of these in the place of others."""
+    and takes them from the tally of what was added and updated."""
     if not catalog.named("ingest/settle/count").item():
-        return 0, 0
+        return 0
     lost = pl.DataFrame({"image_id": found_again(catalog)}, schema={"image_id": pl.Int64})
     part = parts.write(catalog.root, STAGE.name, part_id, lost)
     pairs = statements.statement("ingest/settle/pairs")
-    moved, replacing = catalog.named("ingest/settle/found", {"pairs": pairs}, part=str(part)).row(0)
+    moved, replacing, warned = catalog.named("ingest/settle/found", {"pairs": pairs}, part=str(part)).row(0)
     catalog.commit_part(STAGE.name, part, SETTLE, {**slots, "pairs": pairs})
-    return moved, replacing
+    added = moved - replacing
+    tally.subtract({"added": added, "updated": replacing})
+    tally.subtract({STATE + pixels.OK: added - warned, STATE + pixels.OK_WARNINGS: warned})
+    return int(moved)
 
 
 # ---- in a worker
@@ -211,14 +208,26 @@ def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
             }
         else:
             with watch.item(index):
-                found = describe(item, watch.reading)
+                alone = known is not None and known["text_alone"]
+                found = _text_alone(item, known) if alone else describe(item, watch.reading)
         row |= found
+        if known and item.given and row["sha256"] in (None, known["sha256"]):
+            row |= {name: row[name] or known[name] for name in KEPT_TEXTS}  # another table may have told it
         if known:
             _compare(row, known, text_read="alt_error" in found)
             same = row["change"] == "file" and not row["text_changed"]
             if same and all(row[name] == known[name] for name in KNOWN_BY):
                 continue
         yield row
+
+
+def _text_alone(item: Item, known: Row) -> Row:
+    """Of an image whose files are as they were: the texts that its source gives, and what else was known. Its sidecars
+    are not read again, since a table may have told others than they do."""
+    found = describe_text(replace(item, text=None, json=None))
+    if not found["alt_text"]:
+        found["alt_error"] = found["alt_error"] or known["alt_error"]
+    return found | {name: known[name] for name in ("status", "status_reason")}
 
 
 def _compare(row: Row, known: Row, text_read: bool) -> None:
@@ -261,12 +270,6 @@ def _refuse(row: Row, faults: dict[str, str]) -> Row | None:
     return row
 
 
-def _count(frame: pl.DataFrame) -> dict[str, int]:
-    new = (frame["change"] == "new") | frame["image_id"].is_null()
-    changed = ~new & ((frame["change"] != "file") | frame["text_changed"])
-    return {"added": int(new.sum()), "updated": int(changed.sum())}
-
-
 STAGE = Stage(
     name="ingest",
     work=_read,
@@ -277,7 +280,7 @@ STAGE = Stage(
         "ingest/settle/unstage", "ingest/settle/staged",
     ),
     part_items=512,
-    tally=_count,
+    tally=count,
     resumes=False,
     outdates=("score", "caption"),
     refuse=_refuse,

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from catalog import Catalog
 from catalog.errors import LensError
 from catalog.store import parts, statements
-from lensdata.sources import Item, Source, Survey
+from lensdata.sources import Item, Source, Survey, mended
 
 PAGE_ITEMS = 65_536  # in the first page, at most
 PAGE_SECONDS = 20.0  # a page that is listed for longer ends, unless looking it up takes a tenth of that
@@ -31,8 +31,9 @@ BATCH = 4_096
 SCHEMA = pa.schema(
     [("ordinal", pa.int64()), ("uri", pa.string()), ("byte_offset", pa.int64()), ("byte_length", pa.int64()),
      ("file_size", pa.int64()), ("file_mtime_ns", pa.int64()), ("was", pa.string()), ("failed", pa.bool_()),
-     ("item", pa.string())]
+     ("alt_text", pa.string()), ("brief_text", pa.string()), ("dense_text", pa.string()), ("item", pa.string())]
 )  # fmt: skip
+TEXTS = ("alt_text", "brief_text", "dense_text")
 FIELDS = tuple(field.name for field in fields(Item))
 OWN = "catalog:"  # before the place of a file that the catalog itself keeps; the statements' `located` undoes it
 
@@ -119,7 +120,7 @@ class Listing:
         was = item.was and self.place(item.was)
         return (
             self._listed, self.place(item.uri), item.offset, item.length, item.file_size, item.file_mtime_ns, was,
-            item.failed is not None, json.dumps([getattr(item, name) for name in FIELDS]),
+            item.failed is not None, *_texts(item), json.dumps([getattr(item, name) for name in FIELDS]),
         )  # fmt: skip
 
     def _file(self, name: str) -> Path:
@@ -130,6 +131,11 @@ def place(uri: str, root: Path) -> str:
     """`uri` as a catalog in the folder `root` knows it."""
     inside = f"{root}/"
     return OWN + uri.removeprefix(inside) if uri.startswith(inside) else uri
+
+
+def _texts(item: Item) -> list[str | None]:
+    """The texts that the listing itself gives, as the catalog would hold them."""
+    return [mended(item.given.get(name))[0] if item.given else None for name in TEXTS]
 
 
 def _item(text: str) -> Item:

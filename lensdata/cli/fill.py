@@ -40,16 +40,18 @@ def ingest(
     root: Path, sources: tuple[Path | str, ...], source: str, columns: Any, retry: bool, workers: int | None,
     on: Any, as_json: bool,
 ) -> None:  # fmt: skip
-    """Add the images of folders (with .txt/.json sidecars), WebDataset tars, Parquet and Arrow tables, lists of URLs
-    (.txt, .csv, .tsv, Parquet), folders of tables or lists, and Hugging Face datasets (saved ones and hf://) that are
-    not in the catalog yet.
+    """Add the images of folders (with .txt/.caption/.json sidecars or a table of texts, such as captions.csv),
+    WebDataset tars, tables (Parquet, Arrow, CSV, TSV, JSON lines), lists of URLs (.txt, or any of these), folders of
+    tables or lists, and Hugging Face datasets (saved ones and hf://) that are not in the catalog yet.
+
+    A table of paths and texts gives images that are known its texts.
 
     All but the last may also be s3://, gs:// or any other URL that fsspec reads, and a pattern in quotes. What has
     changed since is read again and keeps its id.
 
     \b
     Example: lensdata ingest ~/Pictures 'crawl/*.tar' s3://bucket/prefix hf://owner/name#train
-             lensdata ingest laion2B-en --url-column URL --text-column TEXT
+             lensdata ingest laion2B-en --url-column URL; lensdata ingest captions.csv
     """
     import catalog
     from lensdata.ingest import ingest as stage
@@ -58,7 +60,7 @@ def ingest(
     found = open_all(sources, columns)  # before a catalog is made for nothing
     opened = catalog.open(root)
     done = stage(opened, found, source, workers, on=on, retry=retry)
-    tell(as_json, asdict(done), f"{done} in {opened.root}")
+    tell(as_json, asdict(done), done.line(opened.root))
 
 
 @click.command("render-text")

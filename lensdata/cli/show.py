@@ -76,6 +76,8 @@ def print_why(found: dict[str, Any]) -> None:
         ),
         "table",
     )
+    if found["alt_error"]:
+        click.echo(f"its text: {found['alt_error']}")
     drops = [rule["rule"] for rule in found["rules"] if rule["verdict"] != "kept"]
     click.echo("selected" if found["selected"] else f"not selected: {', '.join(drops)}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from lensdata.sources.folder import Folder
 from lensdata.sources.glob import Glob, is_pattern
 from lensdata.sources.hub.dataset import HubDataset
 from lensdata.sources.hub.stream import SCHEME
-from lensdata.sources.item import LIST_SUFFIXES, TABLE_SUFFIXES
-from lensdata.sources.lists.lines import is_list
+from lensdata.sources.item import IMAGE_SUFFIXES, LINE_SUFFIXES, TABLE_SUFFIXES
+from lensdata.sources.lists.address import HTTP
 from lensdata.sources.lists.url_list import UrlList
 from lensdata.sources.prefix import Prefix
 from lensdata.sources.source import DEFAULTS, Columns, Source
-from lensdata.sources.tables.reader import TableFile
+from lensdata.sources.tables.columns import is_list
+from lensdata.sources.tables.open import row_file
 from lensdata.sources.tables.table import Table, files_of, is_saved
 from lensdata.sources.tar import Tar
 from lensdata.sources.walk import Walk
@@ -60,6 +62,11 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
     place = _normalised(place)
     if isinstance(place, str) and place.startswith(SCHEME):
         return HubDataset(place, columns)
+    if _is_one_image(place):
+        raise BadInput(
+            f"{printable(str(place))} is one image by its name; put its URL into a list (a text file with a URL a "
+            "line) and ingest that"
+        )
     try:
         folder, facts = _look(place)
     except FileNotFoundError:
@@ -74,14 +81,23 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
         if isinstance(place, str):
             return Prefix(place, columns)
         return Table(place, files_of(place), columns) if is_saved(place) else Folder(place, columns)
-    if suffix(place) in LIST_SUFFIXES:
+    if suffix(place) == ".txt":
         return UrlList(place, facts, columns)
-    if suffix(place) in TABLE_SUFFIXES:
-        table = TableFile(place, facts)
-        if is_list(table.schema, columns):
+    if suffix(place) in (*TABLE_SUFFIXES, *LINE_SUFFIXES):
+        table = row_file(place, facts)
+        if is_list(table, columns):
             return UrlList(place, facts, columns, table)
         return Table(place, [table], columns)
     return Tar(place, facts)
+
+
+def _is_one_image(place: Place) -> bool:
+    """Whether `place` is a web address that ends like an image's."""
+    scheme, _, rest = str(place).partition("://")
+    path = re.split("[?#]", rest)[0]
+    return (
+        isinstance(place, str) and scheme.lower() in HTTP and "/" in path and suffix(path) in IMAGE_SUFFIXES
+    )
 
 
 def _look(place: Place) -> tuple[bool, Facts]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import nullcontext
+from pathlib import PurePosixPath
 from typing import Any
 
 from catalog import pixels
 from catalog.bytes import locate
 from catalog.bytes.locate import Reading
-from catalog.errors import LensError
+from catalog.errors import LensError, Unreadable
 from catalog.extras import Missing
-from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, Item, Range
+from lensdata.sources.item import Item, Range
+from lensdata.sources.texts import values
+from lensdata.sources.texts.decode import decode
 
 MAX_IMAGE_BYTES = 2**30
+NO_FIELD = "sidecar .json: no field that is known to be a text"
 MAX_TEXT_BYTES = 2**24
-KEYS = {
-    "alt_text": ("caption", "text", "alt", "alt_text", "title", "description"), "brief_text": BRIEF_NAMES,
-    "dense_text": DENSE_NAMES,
-}  # fmt: skip
 TEXT_COLUMNS = ("alt_text", "brief_text", "dense_text", "alt_error", "licence", "url")
 
 
@@ -30,8 +30,8 @@ def describe(item: Item, reading: Reading = nullcontext) -> dict[str, Any]:
     try:
         if item.failed:
             status, reason = item.failed
-            return _text(item, reading) | {"status": status, "status_reason": clean(reason)}
-        return _text(item, reading) | _image(item, reading)
+            return describe_text(item, reading) | {"status": status, "status_reason": clean(reason)}
+        return describe_text(item, reading) | _image(item, reading)
     except Missing:  # of the whole installation, no fault of the item
         raise
     except MemoryError:
@@ -68,45 +68,74 @@ def _image(item: Item, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _text(item: Item, reading: Reading) -> dict[str, Any]:
-    """The texts, licence and url from the sidecars. alt_text is the .txt, else a caption field of the .json; brief_text
-    and dense_text are fields of the .json."""
-    found = dict(item.given or {})
-    problems = []
+def describe_text(item: Item, reading: Reading = nullcontext) -> dict[str, Any]:
+    """Of the columns of `describe` the texts, licence and url: what the source gives, else a sidecar. alt_text is the
+    .txt or .caption, else a caption field of the .json; brief_text and dense_text are fields of the .json. What could
+    not be used, and what was mended, is alt_error."""
+    found = dict.fromkeys(TEXT_COLUMNS) | dict(item.given or {})
+    told: list[str | None] = []
+    passing = False  # a storage did not answer
+    if item.text and not found["alt_text"]:
+        ending = PurePosixPath(item.text[0]).suffix.lower()
+        kind = f"sidecar {ending if ending == '.caption' else '.txt'}"
+        try:
+            text, why = decode(_sidecar(item.text, reading))
+            found["alt_text"] = text.strip() or None
+            told.append(why)
+        except (ValueError, LensError) as error:
+            told.append(f"{kind}: {_why(error)}")
+            passing = passing or getattr(error, "passing", False)
     if item.json:
         try:
-            fields = json.loads(_sidecar(item.json, reading))
-            if not isinstance(fields, dict):
-                raise ValueError("it is not an object")
-            found["licence"] = _string(fields.get("licence") or fields.get("license"))
-            found["url"] = _string(fields.get("url"))
-            for column, keys in KEYS.items():
-                found[column] = next((text for key in keys if (text := _string(fields.get(key)))), None)
+            fields = _fields(item.json, reading)
+            why = fields.pop("alt_error")
+            told.append(None if why == NO_FIELD and any(found[name] for name in values.NAMES) else why)
+            found = fields | {column: text for column, text in found.items() if text}
         except (ValueError, LensError, RecursionError) as error:
-            problems.append(f"sidecar .json: {error}")
-    if item.text:
-        try:
-            found["alt_text"] = _sidecar(item.text, reading).decode("utf-8-sig").strip() or found.get(
-                "alt_text"
-            )
-        except (ValueError, LensError) as error:
-            problems.append(f"sidecar .txt: {error}")
-    if url := found.get("url"):
-        found["url"] = locate.without_login(url)
-    for column, text in found.items():
-        mended = clean(text or "").replace("\0", "")
-        found[column] = mended.strip() or None
-        if text and mended != text:
-            problems.append("NUL characters removed" if "\0" in text else "lone surrogates removed")
-    return {**found, "alt_error": clean("; ".join(dict.fromkeys(problems))) or None}
+            told.append(f"sidecar .json: {_why(error)}")
+            passing = passing or getattr(error, "passing", False)
+    return values.finished(found, told) | ({"passing": True} if passing else {})
+
+
+def _why(error: Exception) -> str:
+    return f"cannot be read ({error})" if isinstance(error, Unreadable) else str(error)
+
+
+def _fields(where: Range, reading: Reading) -> dict[str, Any]:
+    """The texts and origin in a .json."""
+    data, told = _sidecar(where, reading), None
+    try:
+        if (
+            b"\0" in data[:4]
+        ):  # JSON begins with ASCII, so that its zero bytes tell UTF-16 and UTF-32 for sure
+            fields = json.loads(data)
+        else:
+            text, told = decode(data)
+            fields = json.loads(text)
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(fields, dict):
+        raise ValueError("not an object of JSON")
+    found: dict[str, Any] = values.texts_of(fields, values.OF_JSON | values.ORIGIN)
+    problems = [found["alt_error"], told]
+    if "imported_from" in fields:  # what was told of the row that we copied
+        problems.append(values.as_text(fields.get("alt_error"))[0])
+    elif _has_others(fields):
+        problems.append(NO_FIELD)
+    return found | {"alt_error": values.told_once(problems)}
+
+
+def _has_others(fields: dict[str, Any]) -> bool:
+    """Whether no field has a name that is known to be a text's, and another may be one."""
+    known = {key for names in values.OF_JSON.values() for key in names}
+    origin = {key for names in values.ORIGIN.values() for key in names}
+    return known.isdisjoint(key.lower() for key in fields) and any(
+        isinstance(value, str) and key.lower() not in origin for key, value in fields.items()
+    )
 
 
 def _sidecar(where: Range, reading: Reading) -> bytes:
     if where[2] > MAX_TEXT_BYTES:
-        raise ValueError(f"{where[2]} bytes; the most that is read is {MAX_TEXT_BYTES}")
+        raise ValueError(f"too long ({where[2]} bytes; the most that is read is {MAX_TEXT_BYTES})")
     with reading():
         return locate.read(*where)
-
-
-def _string(value: Any) -> str | None:
-    return value.strip() or None if isinstance(value, str) else None

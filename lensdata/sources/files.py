@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 from catalog.bytes.place import Facts, Place, suffix
-from lensdata.sources.item import LIST_SUFFIXES, Item
-from lensdata.sources.lists.lines import is_list
+from lensdata.sources.item import Item
 from lensdata.sources.lists.url_list import UrlList
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.reader import TableFile
+from lensdata.sources.tables.columns import is_list
+from lensdata.sources.tables.open import row_file
 from lensdata.sources.tables.table import Table
 
 AHEAD = 256  # files whose columns are checked beforehand: of the many thousands of some data sets that would take long
@@ -30,6 +30,11 @@ class Files(Source):
         self.found, self.columns = found, columns
         self._lists: bool | None = None
         self._ahead: dict[Place, Table | UrlList] = {}
+
+    @property
+    def names_places(self) -> bool:
+        """As `Source` has it, of the first file."""
+        return any(file.names_places for file in list(self._ahead.values())[:1])
 
     def check(self) -> None:
         """Reads the columns of the first AHEAD files, and looks for one that is not empty."""
@@ -53,9 +58,9 @@ class Files(Source):
 
     def _open(self, path: Place) -> Table | UrlList:
         facts = self.found[path]
-        if suffix(path) in LIST_SUFFIXES:
+        if suffix(path) == ".txt":
             return UrlList(path, facts, self.columns)
-        file = TableFile(path, facts)
+        file = row_file(path, facts)
         if self._lists is None:
-            self._lists = is_list(file.schema, self.columns)
+            self._lists = is_list(file, self.columns)
         return UrlList(path, facts, self.columns, file) if self._lists else Table(path, [file], self.columns)

@@ -8,10 +8,8 @@ IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".jp2",
 }  # fmt: skip
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather")
-LIST_SUFFIXES = (".txt", ".csv", ".tsv")
-# What sources call a brief and a dense caption, as a field of JSON and as a column; alt text has other names in each.
-BRIEF_NAMES = ("brief", "brief_caption", "short_caption")
-DENSE_NAMES = ("dense", "dense_caption", "long_caption", "detailed_caption", "recaption")
+LINE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")  # tables whose rows are lines
+LIST_SUFFIXES = (".txt", *LINE_SUFFIXES)
 
 MOST = 2**63 - 1  # of a size or a time that a column of the catalog holds
 
@@ -25,7 +23,8 @@ class Item:
     `text` and `json` are the ranges of the sidecars, or None. `file_size` (bytes) and `file_mtime_ns` tell whether
     anything has changed since the last ingest: of a tar they are the tar's own; of a plain file the sum of its size
     and its sidecars', and the latest of their times. `length` is None where only reading tells it. `given` holds
-    alt_text, brief_text, dense_text, url and licence where the source itself gives them. `failed` is the (status,
+    alt_text, brief_text, dense_text, url, licence and alt_error where the source itself gives them; a sidecar counts
+    for what it does not give. `failed` is the (status,
     reason) of an image that the source already knows it cannot have; `was` the uri under which an earlier listing gave
     it as failed. Numbers beyond 64 bits, such as the time of a file dated in 2300, count as the nearest one within.
     """

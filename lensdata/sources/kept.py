@@ -18,15 +18,18 @@ from catalog import pixels
 from catalog.bytes import locate, place
 from catalog.bytes.tar import BLOCK, TarWriter
 from catalog.store import parts
-from lensdata.sources.item import BRIEF_NAMES, DENSE_NAMES, IMAGE_SUFFIXES, Item
+from lensdata.sources.item import IMAGE_SUFFIXES, Item
 from lensdata.sources.survey import Survey
 from lensdata.sources.tar import Tar
+from lensdata.sources.texts.values import NAMES
 
 MARK = "source.json"
 TAR_BYTES = 256 * 2**20
 WITHOUT = 10_000  # rows without bytes after which a tar ends, too
 
-Row = dict[str, Any]  # row (its number), data (bytes, or None), uri, url, licence and the three texts
+Row = dict[
+    str, Any
+]  # row (its number), data (bytes, or None), uri, url, licence, the three texts and alt_error
 
 
 class Kept:
@@ -105,8 +108,8 @@ def add(tar: TarWriter, row: Row, source: object) -> None:
     if row["alt_text"]:
         tar.add(f"{key}.txt", row["alt_text"].encode())
     origin = {"imported_from": str(source), "row": row["row"], "path": shown(row["uri"]),
-              "url": shown(row["url"]), "licence": row["licence"], BRIEF_NAMES[0]: row["brief_text"],
-              DENSE_NAMES[0]: row["dense_text"]}  # fmt: skip
+              "url": shown(row["url"]), "licence": row["licence"], "alt_error": row["alt_error"],
+              **{NAMES[column][0]: row[column] for column in ("brief_text", "dense_text")}}  # fmt: skip
     tar.add(f"{key}.json", json.dumps({k: v for k, v in origin.items() if v is not None}).encode())
 
 

@@ -71,6 +71,11 @@ class Source(ABC):
     def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
         """As `list`; what `check` does is done here if nobody has called it."""
 
+    @property
+    def names_places(self) -> bool:
+        """Whether it tells of images by their places, which other sources may list, too. Asked after `check`."""
+        return False
+
     def below(self) -> Place | None:
         """What the listing of a folder above has to come to for this to be listed by it; None if that never is."""
         return None

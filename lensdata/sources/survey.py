@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog.bytes.place import printable
+
+ENDINGS, SHOWN = 256, 12  # endings that are counted apart, and told
+OTHERS = "others"
 
 
 @dataclass
 class Survey:
     """What was passed over, counted by kind with one example each, and what was listed.
 
-    `tars` maps the uri of every tar that could be opened to its (size in bytes, mtime in ns). `roots` are the folders
-    and prefixes that were listed to their end, `unlisted` what of them (folders, tars) could not be.
+    `endings` counts some kinds by ending, too. `tars` maps the uri of every tar that could be opened to its (size in
+    bytes, mtime in ns). `roots` are the folders and prefixes that were listed to their end, `unlisted` what of them
+    (folders, tars) could not be.
     """
 
     passed_over: dict[str, tuple[int, str]] = field(default_factory=dict)
+    endings: dict[str, Counter[str]] = field(default_factory=dict)
     tars: dict[str, tuple[int, int]] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
@@ -26,22 +32,36 @@ class Survey:
         self.note(kind, folder)
         self.unlisted.append(folder)
 
-    def note(self, kind: str, example: str | Path, count: int = 1) -> None:
-        """Count `count` things of `kind`; the first of a kind becomes its example."""
+    def note(self, kind: str, example: str | Path, count: int = 1, ending: str | None = None) -> None:
+        """Count `count` things of `kind`, also by their `ending` ("" for none) if it is given; the first of a kind
+        becomes its example."""
         before, first = self.passed_over.get(kind, (0, str(example)))
         self.passed_over[kind] = (before + count, first)
+        if ending is not None:
+            counts = self.endings.setdefault(kind, Counter())
+            counts[ending if ending in counts or len(counts) < ENDINGS else OTHERS] += count
 
     def absorb(self, other: Survey) -> None:
         """Add what another listing met."""
         for kind, (count, example) in other.passed_over.items():
             self.note(kind, example, count)
+        for kind, counts in other.endings.items():
+            self.endings.setdefault(kind, Counter()).update(counts)
         self.tars |= other.tars
         self.roots += other.roots
         self.unlisted += other.unlisted
 
     def lines(self) -> list[str]:
         """One printable line for each kind."""
-        return [
-            f"{kind}: {count} (such as {printable(example)})"
-            for kind, (count, example) in self.passed_over.items()
-        ]
+        return [self._line(kind, *told) for kind, told in self.passed_over.items()]
+
+    def _line(self, kind: str, count: int, example: str) -> str:
+        if kind not in self.endings:
+            return f"{kind}: {count} (such as {printable(example)})"
+        ranked = sorted(
+            self.endings[kind].items(), key=lambda item: (item[0] == OTHERS, -item[1], not item[0], item[0])
+        )
+        shown = [f"{n} {printable(ending) or 'without an ending'}" for ending, n in ranked[:SHOWN]]
+        if rest := sum(n for _, n in ranked[SHOWN:]):
+            shown.append(f"{rest} others")
+        return f"{count} {kind}: {', '.join(shown)} (such as {printable(example)})"

@@ -3,7 +3,8 @@
 The key is the member's path up to the first dot of its last part, the extension all that follows that dot. A sample's
 images are its members with exactly an image's extension (`0.png`). Only where it has none, a longer extension that
 ends like an image's counts, too (`b.v2.png`), so `0.mask.png` beside `0.png` is never taken for an image. The text is
-`txt` and the fields are `json`, exactly, so `0.negative.txt` is no caption; an image `b.v2.png` prefers a `b.v2.txt`.
+`txt` or else `caption`, and the fields are `json`, exactly, so `0.negative.txt` is no caption; an image `b.v2.png`
+prefers a `b.v2.txt`.
 An extension that the sample has already begins a new sample.
 """
 
@@ -19,6 +20,7 @@ from lensdata.sources.item import IMAGE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES,
 from lensdata.sources.source import Begun, Source
 from lensdata.sources.survey import Survey
 
+TEXTS, FIELDS = ("txt", "caption"), ("json",)
 FAULTS = {
     "cut": "tars that end without an end mark were cut and may lack samples",
     "damaged": "tars that break off at a damaged header",
@@ -129,8 +131,8 @@ def _sample(uri: str, facts: Facts, key: str | None, members: Members, survey: S
     for extension in plain or pictures:
         stem = extension.rpartition(".")[0]
         text, fields = (
-            next((name for name in (f"{stem}.{kind}", kind) if name in members), "")
-            for kind in ("txt", "json")
+            next((name for kind in kinds for name in (f"{stem}.{kind}", kind) if name in members), "")
+            for kinds in (TEXTS, FIELDS)
         )
         used |= {extension, text, fields}
         _, offset, length = members[extension]
@@ -138,8 +140,10 @@ def _sample(uri: str, facts: Facts, key: str | None, members: Members, survey: S
     for extension in members.keys() - used:
         if extension in pictures:
             kind = "further pictures of samples in tars (masks?) passed over"
-        elif not used and extension in ("txt", "json"):
+        elif not used and extension in TEXTS + FIELDS:
             kind = "texts in tars apart from any image (the members of a sample must follow one another)"
         else:
-            kind = "members of tars that are neither image nor its txt or json passed over"
+            kind = "members of tars that are neither image nor its text passed over"
+            survey.note(kind, f"{uri}:{key}.{extension}", ending=f".{extension}")
+            continue
         survey.note(kind, f"{uri}:{key}.{extension}")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from catalog.bytes.identity import SIDECARS
 from catalog.bytes.place import Facts, Place, suffix
 from catalog.errors import BadInput
+from lensdata.sources import sidecars
 from lensdata.sources.files import Files
-from lensdata.sources.item import IMAGE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES, Item, Range
+from lensdata.sources.item import IMAGE_SUFFIXES, LINE_SUFFIXES, LIST_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Begun, Columns, Source
 from lensdata.sources.survey import Survey
 from lensdata.sources.tar import Tar
+from lensdata.sources.texts.beside import ENDINGS, Beside, Table
 
 COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
 OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')  # in the manifest.json of shards that Lens wrote
@@ -61,12 +63,13 @@ class Walk(Source):
         self.tables: Files | None = None  # set by `check`
         self._begun: Begun | None = None
         self._others: dict[str, Facts] = {}
+        self._beside = Beside(columns)
 
     def check(self) -> None:
         """Walks as far as the first image."""
         if self._begun is not None:
             return
-        self._others, self.tables = {}, None
+        self._others, self.tables, self._beside = {}, None, Beside(self.columns)
         begun = self._begun = Begun(self._walk)
         if begun.first is not None:
             return
@@ -78,6 +81,11 @@ class Walk(Source):
             self.tables.check()
         except BadInput as error:
             raise type(error)(self._because(str(error))) from None
+
+    @property
+    def names_places(self) -> bool:
+        """As `Source` has it."""
+        return self.tables is not None and self.tables.names_places
 
     def below(self) -> Place | None:
         """As `Source.below`."""
@@ -106,9 +114,14 @@ class Walk(Source):
         self.check()
         begun, self._begun = self._begun, None
         assert begun is not None
-        yield from begun.items(survey)
         if self.tables is not None:
+            yield from begun.items(survey)
             yield from self.tables.list(survey, root, retry)
+            return
+        yield from self._beside.join(begun.items(survey), survey, root)
+        for table in sorted(self._beside.left, key=lambda table: table.path):
+            if table.told:
+                self._pass_over(table.path, survey)
 
     def _because(self, reason: str) -> str:
         return f"{self.shown} holds no image, so that its tables or lists are read: {reason}"
@@ -132,11 +145,12 @@ class Walk(Source):
                     yield item
             elif not images and any(suffix(found[0]) in kinds for kinds in self.instead):
                 self._others[found[0]] = found[1]
-            else:
+            elif suffix(found[0]) not in ENDINGS:  # of tables beside images only the join knows
                 self._pass_over(found[0], survey)
             if images and self._others:
                 for path in self._others:
-                    self._pass_over(path, survey)
+                    if suffix(path) not in ENDINGS:
+                        self._pass_over(path, survey)
                 self._others = {}
         survey.roots += self._roots()
 
@@ -158,25 +172,40 @@ class Walk(Source):
     ) -> Iterator[Found]:
         """Of a folder's entries those called `names`. Any of its files may be the sidecar of an image."""
         used: set[str] = set()
+        self._meet_tables(folder, files, names)
         for name in sorted(names):
-            stem, ending = os.path.splitext(name)  # noqa: PTH122 (a Path for every file costs more than the rest)
-            ending = ending.lower()
+            ending = os.path.splitext(name)[1].lower()  # noqa: PTH122 (a Path for every file costs more than the rest)
             path = self._path(folder, name)
             if name in folders:
                 yield path
             elif ending in IMAGE_SUFFIXES:
-                yield _image(path, name, files, used)
+                yield sidecars.image(path.removesuffix(name), name, files, used)
             elif ending == ".tar":
                 yield Tar(self.tree.place(path), files[name])
             elif COMPRESSED_TAR.search(name):
                 survey.note("compressed tars passed over (decompress them: images are read in place)", path)
-            elif ending in TABLE_SUFFIXES and f"{stem}.tar" in names:  # as img2dataset writes them
+            elif _tells_of_tar(name, names):
                 survey.note("tables that tell of the tar of their name passed over", path)
             elif ending not in SIDECARS:
                 yield path, files[name]
         for name in sorted((names - folders) - used):
             if name.lower().endswith(SIDECARS):
                 yield self._path(folder, name), files[name]
+
+    def _meet_tables(self, folder: str, files: dict[str, Facts], names: set[str]) -> None:
+        """Tell `_beside` of the folder's tables: also of those that a pattern does not match, as of sidecars."""
+        tables = [
+            Table(
+                self._path(folder, name),
+                self.tree.place(self._path(folder, name)),
+                files[name],
+                name in names,
+            )
+            for name in sorted(files)
+            if name.lower().endswith(ENDINGS) and not _tells_of_tar(name, files.keys())
+        ]
+        if tables:
+            self._beside.meet(folder.rstrip("/"), tables)
 
     def _instead(self, survey: Survey) -> dict[Place, Facts]:
         """The tables, or else the lists, of a walk that met no image; the rest is passed over."""
@@ -193,26 +222,15 @@ class Walk(Source):
         kind = suffix(path)
         if kind in TABLE_SUFFIXES:
             survey.note("tables inside folders passed over (name them to ingest them)", path)
+        elif kind in LINE_SUFFIXES:
+            survey.note("lists inside folders passed over (name them to ingest them)", path)
         elif kind in SIDECARS:
             survey.note("texts without an image of their name", path)
         else:
-            survey.note("files that are no images passed over", path)
+            survey.note("files passed over", path, ending=kind)
 
 
-def _image(path: str, name: str, files: dict[str, Facts], used: set[str]) -> Item:
-    stem = os.path.splitext(name)[0]  # noqa: PTH122
-    size, mtime = files[name]
-    ranges: list[Range | None] = []
-    for ending in SIDECARS:
-        beside = next((n for n in (stem + ending, stem + ending.upper()) if n in files), None)
-        if beside is None:
-            ranges.append(None)
-            continue
-        used.add(beside)
-        ranges.append((path.removesuffix(name) + beside, 0, files[beside][0]))
-    texts = [files[text[0].rpartition("/")[2]] for text in ranges if text]
-    return Item(
-        path, 0, size, ranges[0], ranges[1],
-        file_size=size + sum(text[0] for text in texts),
-        file_mtime_ns=max([mtime] + [text[1] for text in texts]),
-    )  # fmt: skip
+def _tells_of_tar(name: str, names: Collection[str]) -> bool:
+    """Whether a table is what img2dataset tells of the tar of its name."""
+    stem, ending = os.path.splitext(name)  # noqa: PTH122
+    return ending.lower() in TABLE_SUFFIXES and f"{stem}.tar" in names

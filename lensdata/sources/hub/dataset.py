@@ -19,6 +19,8 @@ from lensdata.sources.item import Item
 from lensdata.sources.kept import Kept
 from lensdata.sources.source import Columns, Source
 from lensdata.sources.survey import Survey
+from lensdata.sources.tables.columns import TEXTLESS
+from lensdata.sources.texts.values import NAMES
 
 
 class HubDataset(Source):
@@ -55,6 +57,9 @@ class HubDataset(Source):
             for state in kept.folder.glob("[0-9]*.json"):
                 state.unlink()
             kept.mark(wanted)
+        for split in splits:
+            if split.further and not split.named.keys() & NAMES.keys():
+                survey.note(TEXTLESS, f"{spec}, whose {split.name} has {', '.join(split.further)}")
         written = len(list(kept.folder.glob("[0-9]*.json")))
         for number in range(written):
             yield from _kept_items(kept, number, survey)

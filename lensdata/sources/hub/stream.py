@@ -3,7 +3,6 @@ or the absolute path of a local folder that `datasets` can load. No code of a da
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -11,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import BadInput, LensError
+from lensdata.sources.hub.version import of_files, of_hub
 from lensdata.sources.kept import Row
-from lensdata.sources.source import Columns
-from lensdata.sources.tables.reader import GUESSES
+from lensdata.sources.source import DEFAULTS, Columns
+from lensdata.sources.tables.cell import image_of
+from lensdata.sources.tables.columns import IMAGES, columns_read
+from lensdata.sources.texts import values
 
 SCHEME = "hf://"
 
@@ -54,12 +56,13 @@ def parse(url: str) -> Spec:
 
 @dataclass
 class Split:
-    """A split of a dataset: its stream, which columns have what, and, if its first row had to tell that, the rows that
-    go on with it."""
+    """A split of a dataset: its stream, which columns have what, which further ones are of text, and, if its first row
+    had to tell that, the rows that go on with it."""
 
     name: str
     stream: Any
     named: dict[str, str]
+    further: list[str]
     begun: Iterator[dict[str, Any]] | None = None
 
 
@@ -75,13 +78,14 @@ def rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterat
             stream.load_state_dict(last["state"])
         begun = split.begun if last is None else None
         last = None
-        for values in _values(spec, split, stream if begun is None else begun):
-            image = _image(spec, values["image"])
-            row = {name: values.get(name) for name in GUESSES} | {
+        for cells in _cells(spec, split, stream if begun is None else begun):
+            image = _image(spec, cells["image"])
+            read = columns_read({key: [cell] for key, cell in cells.items()}, split.named)
+            row = {key: column[0] for key, column in read.items()} | {
                 "row": number, "split": split.name, "state": stream.state_dict(), "data": None, "uri": None,
             }  # fmt: skip
             if isinstance(image, bytes):
-                path = values["image"].get("path") if isinstance(values["image"], dict) else None
+                path = cells["image"].get("path") if isinstance(cells["image"], dict) else None
                 row |= {"data": image, "uri": path}
             else:
                 row["failed"] = (f"{spec}/{split.name}/{number}", image or "the row holds no image")
@@ -89,7 +93,7 @@ def rows(spec: Spec, splits: list[Split], last: dict[str, Any] | None) -> Iterat
             number += 1
 
 
-def _values(spec: Spec, split: Split, stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _cells(spec: Spec, split: Split, stream: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     try:
         for row in stream:
             yield {key: row[name] for key, name in split.named.items()}
@@ -102,6 +106,8 @@ def _image(spec: Spec, value: Any) -> bytes | str | None:
     """The bytes of an undecoded image, None if there is none, or why they cannot be had."""
     if isinstance(value, bytes):
         return value
+    if isinstance(value, str | list):
+        return image_of(value)[0]
     if not isinstance(value, dict) or not (value.get("bytes") or value.get("path")):
         return None
     if value.get("bytes"):
@@ -135,7 +141,10 @@ def splits_of(spec: Spec, columns: Columns) -> tuple[str, list[Split]]:
     """
     import datasets
 
-    version = _version(spec)
+    if spec.local:
+        version = of_files(Path(spec.name))
+    else:
+        version = of_hub(spec.name, spec.revision, str(spec))
     options: dict[str, Any] = {} if spec.local else {"revision": version}
     try:
         found = datasets.load_dataset(spec.name, spec.config, streaming=True, **options)
@@ -160,45 +169,43 @@ def _split(spec: Spec, name: str, stream: Any, columns: Columns) -> Split:
             raise _unloaded(spec, error) from None
         declared = {} if first is None else first
         begun = begun if first is None else chain([first], begun)
-    for _, wanted, option in (("image", columns.image, "--image-column"), *columns.texts):
+    image = _image_column(declared, columns)
+    for _, wanted, option in (("image", image, "--image-column"), *columns.texts):
         if wanted not in declared:
             raise BadInput(
                 f"{spec} has no column {wanted!r} in {name}; it has {', '.join(declared)}: name one with {option}"
             )
-    named = {"image": columns.image}
-    for key, guesses in GUESSES.items():
-        if guess := next((guess for guess in guesses if _is_text(declared.get(guess))), None):
-            named[key] = guess
+    named = {"image": image}
+    for key, guesses in (values.NAMES | values.ORIGIN).items():
+        if found := values.guess([name for name in declared if _is_text(declared[name])], guesses):
+            named[key] = found
     named |= {key: wanted for key, wanted, _ in columns.texts}
+    further = [column for column in declared if _is_text(declared[column]) and column not in named.values()]
     if begun is None:
         stream = stream.select_columns(sorted(set(named.values())))
-        if isinstance(declared[columns.image], datasets.Image):
-            stream = stream.cast_column(columns.image, datasets.Image(decode=False))
-    return Split(name, stream, named, begun)
+        if isinstance(declared[image], datasets.Image):
+            stream = stream.cast_column(image, datasets.Image(decode=False))
+    return Split(name, stream, named, further, begun)
 
 
 def _is_text(declared: Any) -> bool:
-    """Whether a column declared so, or with this value in the first row, holds text."""
+    """Whether a column declared so, or with this value in the first row, holds text, or lists of texts."""
+    if isinstance(declared, list):
+        return bool(declared) and _is_text(declared[0])
+    if (within := getattr(declared, "feature", None)) is not None:
+        return _is_text(within)
     return isinstance(declared, str) or getattr(declared, "dtype", None) in ("string", "large_string")
 
 
-def _version(spec: Spec) -> str:
-    """What tells one version of the dataset from another: the commit on the hub, or the local files."""
-    if spec.local:
-        if not Path(spec.name).is_dir():
-            raise BadInput(f"there is no folder {spec.name}")
-        digest = hashlib.sha256()
-        for path in sorted(Path(spec.name).rglob("*")):
-            if path.is_file():
-                found = path.stat()
-                digest.update(f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode())
-        return digest.hexdigest()
-    from huggingface_hub import HfApi
+def _image_column(declared: dict[str, Any], columns: Columns) -> str:
+    """The column of images: the one that is named, else one of a usual name, else the only one that is declared so."""
+    import datasets
 
-    try:
-        return str(HfApi().dataset_info(spec.name, revision=spec.revision).sha)
-    except Exception as error:
-        raise _unloaded(spec, error) from None
+    if columns.image != DEFAULTS.image:
+        return columns.image
+    images = [name for name, kind in declared.items() if isinstance(kind, datasets.Image)]
+    guessed = values.guess(images or list(declared), IMAGES)
+    return guessed or (images[0] if len(images) == 1 else columns.image)
 
 
 def _unloaded(spec: Spec, error: Exception) -> BadInput:

@@ -27,7 +27,8 @@ from catalog.store import parts, statements
 from lensdata.sources.item import Item
 from lensdata.sources.kept import Kept, Row, add
 from lensdata.sources.lists import img2dataset
-from lensdata.sources.lists.lines import GUESSES, Line, is_url
+from lensdata.sources.lists.address import encoded, is_url
+from lensdata.sources.lists.lines import GIVEN, Line
 from lensdata.sources.survey import Survey
 from lensdata.sources.tar import Tar
 
@@ -37,12 +38,12 @@ DAMAGES = 3
 ROWS = pa.schema(
     [("key", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string()),
      ("tar", pa.string()), ("byte_offset", pa.int64()), ("status", pa.string()), ("reason", pa.string()),
-     ("brief_text", pa.string()), ("dense_text", pa.string())]
+     ("brief_text", pa.string()), ("dense_text", pa.string()), ("alt_error", pa.string())]
 )  # fmt: skip
 PLANNED = ROWS.append(pa.field("chunk", pa.int64())).append(pa.field("attempt", pa.int64()))
 WANTED = pa.schema(
     [("row", pa.int64()), ("url", pa.string()), ("alt_text", pa.string()), ("licence", pa.string()),
-     ("brief_text", pa.string()), ("dense_text", pa.string())]
+     ("brief_text", pa.string()), ("dense_text", pa.string()), ("alt_error", pa.string())]
 )  # fmt: skip
 NOT_A_URL = (pixels.MISSING, "not an http or https URL without a login")
 
@@ -92,7 +93,7 @@ def _list_chunk(folder: Path, chunk: int, survey: Survey) -> Iterator[Item]:
     items = {(name, item.offset): item for name in tars for item in _images(folder / name, survey)}
     for row in rows:
         if row["tar"] is None:
-            given = {name: row[name] for name in GUESSES}
+            given = {name: row[name] for name in GIVEN}
             failed = (row["status"], row["reason"])
             yield Item(row["url"], 0, None, given=given, file_mtime_ns=mtime, failed=failed)
         elif item := items.get((row["tar"], row["byte_offset"])):
@@ -173,7 +174,7 @@ def _carry_out(kept: Kept) -> list[int]:
     """Download what the plan says and file it under its chunks, which are returned. May be done again at any point."""
     plan, raw = kept.folder / WORK / PLAN, kept.folder / WORK / "raw"
     rows = _rows(plan)
-    urls = [row["url"] for row in rows if is_url(row["url"])]
+    urls = [encoded(row["url"]) for row in rows if is_url(row["url"])]
     for _ in range(DAMAGES):
         if urls:
             img2dataset.download(urls, raw)

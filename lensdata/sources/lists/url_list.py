@@ -12,20 +12,23 @@ from catalog.errors import BadInput
 from lensdata.sources.item import Item
 from lensdata.sources.kept import Kept
 from lensdata.sources.lists import img2dataset, lines
+from lensdata.sources.lists.address import is_url
 from lensdata.sources.lists.downloads import list_downloads
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
+from lensdata.sources.tables.columns import TEXTLESS, texts_in, url_column, without_texts
 from lensdata.sources.tables.reader import TableFile
+from lensdata.sources.tables.rowfile import RowFile
 
 LOOK = 100_000  # lines among which there must be a URL
 
 
 class UrlList(Source):
-    """A text, CSV or TSV of URLs, or a table with a column of them (`table`, opened)."""
+    """A text of URLs, or a file of rows with a column of them (`table`)."""
 
     nothing = "is a list without a line"
 
-    def __init__(self, place: Place, facts: Facts, columns: Columns, table: TableFile | None = None) -> None:
+    def __init__(self, place: Place, facts: Facts, columns: Columns, table: RowFile | None = None) -> None:
         super().__init__(place)
         self.facts, self.columns, self.table = facts, columns, table
         self._lines: Iterator[lines.Line] | None = None
@@ -34,12 +37,15 @@ class UrlList(Source):
     def look(self) -> None:
         """Raise BadInput if the list cannot be read or lacks a column."""
         if self._lines is None:
-            self._lines = lines.read(self.place, self.facts, self.columns, self.table)
+            if self.table is None:
+                self._lines = lines.of_text(self.place, self.facts)
+            else:
+                self._lines = lines.of_rows(self.table, self.columns)
 
     def check(self) -> None:
         """Of a text reads as far as the first URL, of a table the footer; and finds what downloads."""
         self.look()
-        if self.table is None:
+        if not isinstance(self.table, TableFile):
             self._begin()
         elif self.table.empty:
             raise self._empty(Survey())
@@ -60,15 +66,19 @@ class UrlList(Source):
         ahead = []
         for line in self._lines:
             ahead.append(line)
-            if lines.is_url(line[0]) or len(ahead) == LOOK:
+            if is_url(line[0]) or len(ahead) == LOOK:
                 break
-        if not ahead or not lines.is_url(ahead[-1][0]):
+        if not ahead or not is_url(ahead[-1][0]):
             kind = BadInput if ahead else Empty
             raise kind(f"{self.shown} holds no URL (http:// or https://), as a list would")
         self._lines, self._begun = chain(ahead, self._lines), True
 
     def _items(self, survey: Survey, root: Path, retry: bool) -> Iterator[Item]:
         self.look()
+        if self.table is not None:
+            named = texts_in(self.table, self.columns) | {"url": url_column(self.table, self.columns)}
+            if told := without_texts(self.table, named):
+                survey.note(TEXTLESS, told)
         kept = Kept(root / "downloads", place.stem(self.place)[:40], str(self.place))
         wanted = {
             "source": str(self.place), "facts": list(self.facts), "url": self.columns.url, "text": self.columns.text,

@@ -17,7 +17,7 @@ SELECT
             ORDER BY passes_others DESC, is_keeper DESC, area DESC, aesthetic DESC NULLS LAST, image_id LIMIT 1
         )
     END AS keeps_dedup,
-    i.status_reason, s.* EXCLUDE (image_id{% for metric in metrics %}, {{ metric.name }}{% endfor %}),
+    i.status_reason, i.alt_error, s.* EXCLUDE (image_id{% for metric in metrics %}, {{ metric.name }}{% endfor %}),
     k.reason AS dedup_reason
 FROM seen
 JOIN images i USING (image_id)

@@ -50,7 +50,7 @@ def test_odd_entries_are_counted_and_said(tmp_path: Path) -> None:
         "pipes, sockets and devices passed over: 2",
         "names that are not UTF-8 passed over (rename them): 1",
         "texts without an image of their name: 1",
-        "files that are no images passed over: 1",
+        "1 files passed over: 1 .mp4 (such as",
         "compressed tars passed over (decompress them: images are read in place): 1",
         "files named .tar that are passed over: 1",
         "hidden files and folders passed over: 1",

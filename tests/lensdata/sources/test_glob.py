@@ -97,7 +97,7 @@ def test_nothing_matches(tmp_path: Path) -> None:
     for pattern, message in (
         ("*.tar", "no file or folder matches .*/\\*.tar$"),
         ("none/*.tar", "no file or folder matches .*No such file or directory"),
-        ("*.md", "holds no image .* files that are no images passed over: 1"),
+        ("*.md", "holds no image .* 1 files passed over: 1 .md"),
         ("none", "there is no file or folder"),
     ):
         with pytest.raises(BadInput, match=message) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import catalog
 from catalog.bytes import locate
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
-from lensdata.sources import Columns, kept
+from lensdata.sources import Columns, kept, open_all
 from lensdata.sources.hub.stream import Spec, parse
 from tests.helpers import fill, make_tar, png
 from tests.lensdata.sources.hub.server import serve
@@ -169,6 +170,23 @@ def test_what_cannot_be_loaded_is_one_line(opened: catalog.Catalog, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_hub_that_does_not_answer_is_one_line(monkeypatch, listens: bool) -> None:
+    """One that takes the request and is silent, and one that is not there at all."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr("lensdata.sources.hub.version.PATIENCE", 1.0 if listens else 60.0)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        if not listens:
+            server.close()
+        with pytest.raises(BadInput, match="cannot be loaded: ") as caught:
+            open_all(["hf://org/name"])
+    assert "\n" not in str(caught.value)
+    assert ("did not answer within 1 s" in str(caught.value)) == listens
+
+
 def test_brief_and_dense_columns(opened: catalog.Catalog, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     rows = [{"image": {"bytes": png(n), "path": None}, "brief": f"b{n}", "long": f"d{n}"} for n in range(2)]
@@ -236,3 +254,21 @@ def test_columns_that_the_first_row_tells(opened: catalog.Catalog, tmp_path: Pat
     monkeypatch.setattr(kept, "add", real)
     assert ingest(opened, [f"hf://{folder}"], workers=1).added == 5
     assert [row[1:3] for row in opened.sql(FOUND).rows()] == [("ok", path.stem) for path in images]
+
+
+def test_columns_of_other_names_and_types(opened: catalog.Catalog, tmp_path: Path, capsys) -> None:
+    """The one column of images, `TEXT`, and lists of captions; a column that may be of texts is told."""
+    kinds = {"Photo": datasets.Image(), "TEXT": datasets.List(datasets.Value("string"))}
+    row = {"Photo": {"bytes": png(1), "path": "a.png"}, "TEXT": ["one", "two"]}
+    (tmp_path / "a").mkdir()
+    made = datasets.Dataset.from_list([row], features=datasets.Features(kinds))
+    made.to_parquet(str(tmp_path / "a" / "train.parquet"))
+    ingest(opened, [f"hf://{tmp_path / 'a'}"], workers=1)
+    assert opened.sql("SELECT status, alt_text, alt_error FROM images").row(0) == (
+        "ok", "one", "only the first of several texts is used",
+    )  # fmt: skip
+    assert "surely of texts" not in capsys.readouterr().err
+    (tmp_path / "b").mkdir()
+    made.rename_column("TEXT", "words").to_parquet(str(tmp_path / "b" / "train.parquet"))
+    ingest(opened, [f"hf://{tmp_path / 'b'}"], workers=1)
+    assert "surely of texts (name it with --text-column): 1 (such as hf://" in capsys.readouterr().err

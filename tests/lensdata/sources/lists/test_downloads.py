@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import catalog
-from catalog.bytes import locate
+from catalog.bytes import locate, place
 from catalog.errors import BadInput, LensError
 from lensdata.ingest import ingest
 from lensdata.sources import Columns, Survey, open
 from lensdata.sources.lists import downloads, img2dataset
-from lensdata.sources.lists.lines import is_list, is_url
+from lensdata.sources.lists.address import is_url
+from lensdata.sources.tables.columns import is_list
+from lensdata.sources.tables.open import row_file
 from tests.conftest import ROOT
 from tests.helpers import png
 from tests.lensdata.sources.lists.web import Web, serve
@@ -217,7 +219,8 @@ def test_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
         if message:
             with pytest.raises(BadInput, match=message):
                 ingest(opened, [tmp_path / name], columns=columns)
-    assert not is_list(pq.read_schema(tmp_path / "d.parquet"), Columns())
+    path = tmp_path / "d.parquet"
+    assert not is_list(row_file(path, place.facts(path)), Columns())
 
 
 @pytest.mark.parametrize(

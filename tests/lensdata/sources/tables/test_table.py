@@ -174,9 +174,14 @@ def test_wrong_columns_are_named(tmp_path: Path, columns: Columns, message: str)
 
 
 def test_a_text_column_that_holds_no_text(opened: catalog.Catalog, tmp_path: Path) -> None:
+    odd = table(
+        tmp_path / "odd.parquet",
+        image=[png(1)],
+        text=pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64())),
+    )
     path = table(tmp_path / "t.parquet", image=[png(1)], text=[["a", "b"]], caption=["c"])
-    with pytest.raises(BadInput, match=r"'text' holds list<.*>, not text"):
-        ingest(opened, [path], columns=Columns(text="text"))
+    with pytest.raises(BadInput, match=r"'text' holds map<.*>, not text"):
+        listed(odd, columns=Columns(text="text"))
     assert ingest(opened, [path], workers=1).added == 1  # nobody asked for `text`, and `caption` is one
     assert opened.sql(FOUND).rows()[0][2] == "c"
 
@@ -214,13 +219,20 @@ def test_a_table_inside_a_folder_is_read_if_named(opened: catalog.Catalog, tmp_p
 
 
 def test_the_command(command, tmp_path: Path) -> None:
-    path = table(tmp_path / "t.parquet", jpg=[png(1)], words=["a"])
+    path = table(tmp_path / "t.parquet", scan=[png(1)], words=["a"])
     wrong = command("lensdata", "ingest", path)
     assert wrong.returncode == 2
     assert wrong.stderr.count("\n") == 1
     assert not (tmp_path / "catalog").exists()
-    done = command("lensdata", "ingest", path, "--image-column", "jpg", "--text-column", "words", "--json")
-    assert json.loads(done.stdout) == {"added": 1, "updated": 0, "unchanged": 0, "gone": 0, "moved": 0}
+    done = command("lensdata", "ingest", path, "--image-column", "scan", "--text-column", "words", "--json")
+    told = json.loads(done.stdout)
+    assert [told[name] for name in ("added", "updated", "unchanged", "gone", "states")] == [
+        1,
+        0,
+        0,
+        0,
+        {"ok": 1},
+    ]
 
 
 def test_a_login_in_a_row_is_neither_used_nor_kept(opened: catalog.Catalog, tmp_path: Path) -> None:
