@@ -40,8 +40,6 @@ class Metric:
     unit: str
     least: float | None = None
     most: float | None = None
-    light_least: float | None = None
-    light_most: float | None = None
     low: float | None = None
     high: float | None = None
     log: bool = False
@@ -49,6 +47,8 @@ class Metric:
     measure: str = ""
     scorer: str = ""
     revision: str = "1"
+    light_least: float | None = None
+    light_most: float | None = None
 
     @property
     def limits(self) -> dict[str, float | None]:

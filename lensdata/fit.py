@@ -30,7 +30,8 @@ def fitted(rows: Sequence[Row], schema: Mapping[str, Any], refuse: Refuse = leav
     try:
         return _frame(rows, schema)
     except ValueError:
-        found = (_mended(row, schema, refuse) for row in rows)
+        doubtful = {name: kind for name, kind in schema.items() if not _fit(name, rows, kind)}
+        found = (_mended(row, doubtful, schema, refuse) for row in rows)
         return _frame([row for row in found if row is not None], schema)
 
 
@@ -51,8 +52,8 @@ def _column(name: str, values: list[Any], kind: Any) -> pl.Series:
     return column
 
 
-def _mended(row: Row, schema: Mapping[str, Any], refuse: Refuse) -> Row | None:
-    faults = _faults(row, schema)
+def _mended(row: Row, doubtful: Mapping[str, Any], schema: Mapping[str, Any], refuse: Refuse) -> Row | None:
+    faults = _faults(row, doubtful)
     if not faults:
         return row
     mended = refuse({name: None if name in faults else value for name, value in row.items()}, faults)
@@ -64,15 +65,16 @@ def _faults(row: Row, schema: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: _reason(name, row[name], kind)
         for name, kind in schema.items()
-        if row.get(name) is not None and not _fits(name, row[name], kind)
+        if row.get(name) is not None and not _fit(name, [row], kind)
     }
 
 
-def _fits(name: str, value: Any, kind: Any) -> bool:
+def _fit(name: str, rows: Sequence[Row], kind: Any) -> bool:
     try:
-        return len(_column(name, [value], kind)) == 1
+        _column(name, [row.get(name) for row in rows], kind)
     except ValueError:
         return False
+    return True
 
 
 def _reason(name: str, value: Any, kind: Any) -> str:

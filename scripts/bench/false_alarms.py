@@ -125,7 +125,7 @@ def main() -> None:
         )
         of_strict[what] = [share(values, name, strict) for name in rules]
     print("\nat the other tiers' defaults")
-    for what in ("photographs", "crops of them", "sharp pictures"):
+    for what in of_strict:
         print(f"{what:52}" + "".join(f"{value:11.1%}" for value in of_strict[what]))
 
 
