@@ -16,12 +16,13 @@ from catalog.manifest.model import Manifest
 from catalog.store.database import Database, Statement
 
 FOLDER = "manifests"
+LOCK = ".naming-lock"
 
 
 @contextmanager
 def naming(catalog: Database) -> Iterator[None]:
     """Hold the right to give names in this catalog: what is found free stays free. Others wait, a short time."""
-    descriptor = os.open(catalog.root / FOLDER, os.O_RDONLY)
+    descriptor = os.open(catalog.root / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
