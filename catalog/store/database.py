@@ -17,7 +17,7 @@ import polars as pl
 from catalog.errors import BadInput, LensError
 from catalog.store import parts, schema, snapshot, statements
 from catalog.store.connection import connect, failed, fetch, query_failed, refuse_writes, rollback
-from catalog.store.lock import COMMIT_LOCK, JOB_LOCK, NAMING_LOCK, commit_lock, job_lock
+from catalog.store.lock import LOCKS, commit_lock, job_lock
 
 DATABASE = "catalog.duckdb"
 FOLDERS = ("parts", "embeddings", "manifests")
