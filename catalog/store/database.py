@@ -262,8 +262,5 @@ def _require_empty(root: Path) -> None:
         raise BadInput(
             f"{root} lost its {DATABASE} (it still holds {ours[0].relative_to(root)}); restore it or empty the folder"
         )
-    if any(
-        path.name not in (JOB_LOCK, COMMIT_LOCK, NAMING_LOCK) and path.parent.name != snapshot.FOLDER
-        for path in left
-    ):
+    if any(path.name not in LOCKS and path.parent.name != snapshot.FOLDER for path in left):
         raise BadInput(f"{root} holds other files and no catalog; name a new or empty folder with --catalog")
