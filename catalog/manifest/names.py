@@ -14,6 +14,7 @@ from catalog.errors import BadInput
 from catalog.manifest.load import load
 from catalog.manifest.model import Manifest
 from catalog.store.database import Database, Statement
+from catalog.store.lock import NAMING_LOCK
 
 FOLDER = "manifests"
 
@@ -21,7 +22,7 @@ FOLDER = "manifests"
 @contextmanager
 def naming(catalog: Database) -> Iterator[None]:
     """Hold the right to give names in this catalog: what is found free stays free. Others wait, a short time."""
-    descriptor = os.open(catalog.root / FOLDER, os.O_RDONLY)
+    descriptor = os.open(catalog.root / NAMING_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -18,7 +18,7 @@ import polars as pl
 from catalog.errors import BadInput, LensError
 from catalog.store import parts, schema, snapshot, statements
 from catalog.store.connection import connect, failed, fetch, query_failed, refuse_writes, rollback
-from catalog.store.lock import COMMIT_LOCK, JOB_LOCK, commit_lock, job_lock
+from catalog.store.lock import LOCKS, commit_lock, job_lock
 
 DATABASE = "catalog.duckdb"
 FOLDERS = ("parts", "embeddings", "manifests")
@@ -272,5 +272,5 @@ def _require_empty(root: Path) -> None:
         raise BadInput(
             f"{root} lost its {DATABASE} (it still holds {ours[0].relative_to(root)}); restore it or empty the folder"
         )
-    if any(path.name not in (JOB_LOCK, COMMIT_LOCK) and path.parent.name != snapshot.FOLDER for path in left):
+    if any(path.name not in LOCKS and path.parent.name != snapshot.FOLDER for path in left):
         raise BadInput(f"{root} holds other files and no catalog; name a new or empty folder with --catalog")

@@ -20,6 +20,8 @@ from catalog.store.reread import end_if_reread
 
 JOB_LOCK = ".job-lock"
 COMMIT_LOCK = ".commit-lock"
+NAMING_LOCK = ".naming-lock"  # held while a manifest is given its name (catalog/manifest/names.py)
+LOCKS = (JOB_LOCK, COMMIT_LOCK, NAMING_LOCK)
 WAIT_SECONDS = 60.0  # a query gives up after so long; a commit waits on, since it must not fail a job
 SAY_SECONDS = 30.0
 

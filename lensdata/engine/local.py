@@ -15,6 +15,12 @@ from catalog.errors import BadInput
 from catalog.store import reread
 from lensdata.engine.task import Died, Task, Watch, Work, attempt
 
+STARTING = -2  # in the place of a worker's item, until it is at work
+FAILED = (
+    "a worker process ended while it was starting (exit code {}): it reads the script that began the job once more, "
+    'and failed there; put what the script does under `if __name__ == "__main__":`'
+)
+
 
 class Process:
     """A worker process; its start is part of its first task."""
@@ -25,7 +31,7 @@ class Process:
         reread.end_if_reread()
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.current = context.RawValue("q", -1)
+        self.current = context.RawValue("q", STARTING)
         self.task: Task | None = None
         self.process = context.Process(
             target=_work, args=(work, theirs, self.current, item_seconds), daemon=True
@@ -44,9 +50,12 @@ class Process:
             outcome: tuple[bool, Any] = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            if self.process.exitcode == reread.CODE:
+            code, item = self.process.exitcode or 0, self.current.value
+            if code == reread.CODE:
                 raise BadInput(reread.ADVICE) from None
-            raise Died(self.process.exitcode or 0, self.current.value) from None
+            if item == STARTING and code > 0:  # by itself, and would again
+                raise BadInput(FAILED.format(code)) from None
+            raise Died(code, item) from None
         self.task = None
         return outcome
 
@@ -95,6 +104,7 @@ def _work(work: Work, pipe: Connection, current: Any, item_seconds: float) -> No
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills even inside a decoder's C code
     threading.Thread(target=_die_with_parent, daemon=True).start()
     watch = Watch(current, item_seconds)
+    current.value = -1
     while True:
         try:
             task = pipe.recv()

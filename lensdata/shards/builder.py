@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,10 @@ def _write_shards(
     with Progress(total, "build-shards", "samples") as bar:
         for task, _ in engine.run(write_shard, tasks(), workers, on=where):
             bar.advance(len(task.items))
-        for _ in engine.run(write_shard, again.elsewhere(catalog, out, plan(), given), workers, on=where):
-            pass
+        others = again.elsewhere(catalog, out, plan(), given)
+        for first in others:  # else no worker has to be had for it
+            for _ in engine.run(write_shard, chain([first], others), workers, on=where):
+                pass
 
 
 def built(found: Manifest, reused: bool = False) -> Built:

@@ -339,3 +339,17 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path: Path, images: Path, 
         assert told.startswith("12 images added")
     else:
         assert 'under `if __name__ == "__main__":`' in told
+
+
+def test_a_script_that_fails_when_it_is_read_again_is_named(tmp_path: Path, images: Path) -> None:
+    script = tmp_path / "script.py"
+    start = "import os\ndel os.environ['READ_ONCE']\nif __name__ == '__main__':\n    main()"
+    script.write_text(SCRIPT.format(start=start))
+    line = [sys.executable, str(script), str(tmp_path / "catalog"), str(images)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "READ_ONCE": "1"}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "a worker process ended while it was starting (exit code 1)" in done.stderr.splitlines()[-1]
+    assert (
+        done.stderr.count("KeyError: 'READ_ONCE'") <= 2
+    )  # of the workers that were started at once; not tried again

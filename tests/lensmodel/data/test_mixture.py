@@ -25,8 +25,9 @@ def weighed(make_manifest, folder, mixture, sources=True):
     samples = made.samples.with_columns(source=kind) if sources else made.samples.drop("source")
     fingerprint = manifests.fingerprint_of(samples, mixture if sources else {})
     info = {**made.info, "format": files.MIXED, "mixture": mixture, "fingerprint": fingerprint}
-    manifests.write(made.root, info, samples)
-    return manifests.load(made.root)
+    weighed = made.root.with_name("weighed")
+    manifests.write(weighed, info, samples)
+    return manifests.load(weighed)
 
 
 def trainer(manifest, overrides, run, *more, resume=False):
