@@ -2,7 +2,7 @@
 -- with $within what ends in it. A tar or table gives all its images. One more than $most says that there are more.
 SELECT image_id
 FROM images
-WHERE list_contains($places, uri) OR list_contains($places, url)
-    OR ($within AND ends_with(uri, '/' || $ending))
+WHERE list_contains($places, located(uri)) OR list_contains($places, url)
+    OR ($within AND ends_with(located(uri), '/' || $ending))
 ORDER BY image_id
 LIMIT $most + 1
