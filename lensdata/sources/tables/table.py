@@ -38,7 +38,7 @@ URI_SCHEMA = pa.schema(
 )  # fmt: skip
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
 LISTED = 4096  # rows at once
-MEMORY = "1GB"  # for sorting the rows; what is more goes to the disk
+MEMORY = "256MB"  # for sorting the rows; what is more goes to the disk
 
 
 class Table(Source):

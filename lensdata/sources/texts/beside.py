@@ -39,7 +39,7 @@ from lensdata.sources.texts import values
 
 PAGE = 16_384  # images
 SPILL = ".spill"
-MEMORY = "1GB"  # for sorting a table; what is more goes to the disk
+MEMORY = "256MB"  # for sorting a table; what is more goes to the disk
 READ_ROWS = 8_192  # of a table at once
 MOST = 64  # tables of one folder that are looked at; where there are more, they are no tables of texts beside images
 ENDINGS = (*TABLE_SUFFIXES, *LINE_SUFFIXES)
