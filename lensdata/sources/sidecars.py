@@ -40,6 +40,8 @@ def beside(path: str, given: Given | None = None) -> Item | None:
     files: dict[str, Facts] = {}
     for one in (name, *(stem + end for ending in SIDECARS for end in (ending, ending.upper()))):
         with suppress(OSError, ValueError):
-            found = os.stat(os.path.join(folder, one))  # noqa: PTH116, PTH118
+            found = os.stat(f"{folder}/{one}")  # noqa: PTH116
             files[one] = (found.st_size, found.st_mtime_ns)
-    return image(folder.rstrip("/") + "/", name, files, set(), given) if name in files else None
+        if name not in files:
+            return None
+    return image(folder.rstrip("/") + "/", name, files, set(), given)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ URI_SCHEMA = pa.schema(
 )  # fmt: skip
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
 LISTED = 4096  # rows at once
-MEMORY = "1GB"  # for sorting the rows; what is more goes to the disk
+MEMORY = "256MB"  # for sorting the rows; what is more goes to the disk
 
 
 class Table(Source):
@@ -84,7 +85,7 @@ class Table(Source):
             return True
         return os.path.lexists(self._base / path)
 
-    @property
+    @cached_property
     def _base(self) -> Path:
         """The folder that relative paths are meant from."""
         if isinstance(self.place, str):
@@ -178,14 +179,16 @@ class Table(Source):
         if isinstance(self.place, str) and not uri.startswith("/"):
             above = self.place.rpartition("/")[0]
             return Item(f"{above}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
-        path = _without_dots(str(self._base / uri))
+        path = _path_of(self._base, uri)
         return sidecars.beside(path, given) or Item(path, 0, None, given=given, file_mtime_ns=mtime)
 
 
-def _without_dots(path: str) -> str:
-    """`path` as a listing of its folder has it, unless its `..` lead through a link to somewhere else."""
-    if ".." not in path.split("/"):
-        return path
+def _path_of(base: Path, uri: str) -> str:
+    """The path that a row means, as a listing of its folder has it, unless its `..` lead through a link to somewhere
+    else."""
+    if ".." not in uri:
+        return os.path.join(base, os.path.normpath(uri))  # noqa: PTH118 (a Path for every row costs more than the rest)
+    path = str(base / uri)
     with suppress(OSError, ValueError):
         if os.path.samefile(plain := os.path.normpath(path), path):  # noqa: PTH121
             return plain

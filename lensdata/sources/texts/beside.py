@@ -17,7 +17,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalog.bytes.place import Facts, Place
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from catalog.store import parts, statements
 from lensdata.sources.item import LINE_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Columns
@@ -39,7 +39,7 @@ from lensdata.sources.texts import values
 
 PAGE = 16_384  # images
 SPILL = ".spill"
-MEMORY = "1GB"  # for sorting a table; what is more goes to the disk
+MEMORY = "256MB"  # for sorting a table; what is more goes to the disk
 READ_ROWS = 8_192  # of a table at once
 MOST = 64  # tables of one folder that are looked at; where there are more, they are no tables of texts beside images
 ENDINGS = (*TABLE_SUFFIXES, *LINE_SUFFIXES)
@@ -94,9 +94,8 @@ class Beside:
         gave none are in `left`."""
         for leftover in (root / "parts").glob(f"ingest-texts.*{SPILL}"):  # of a killed job
             shutil.rmtree(leftover, ignore_errors=True)
-        listed = iter(items)
         try:
-            while page := list(islice(listed, PAGE)):
+            for page in _pages(items):
                 above = _folders_above(page)
                 self._close([folder for folder in self._in_use if folder not in above], survey)
                 for folder in [folder for folder in self.met if folder in above]:
@@ -240,6 +239,23 @@ def _key(folder: str, path: str) -> str | None:
 
 def _nfc(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _pages(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """The items, PAGE at a time. Where a listing breaks off, what it gave before comes first."""
+    page: list[Item] = []
+    try:
+        for item in items:
+            page.append(item)
+            if len(page) == PAGE:
+                yield page
+                page = []
+    except LensError:
+        if page:
+            yield page
+        raise
+    if page:
+        yield page
 
 
 def _folders_above(page: list[Item]) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from catalog.errors import LensError
 from lensdata.sources import Columns, Survey, describe, open
 from lensdata.sources.texts import beside
 from tests.helpers import make_tar, png
@@ -154,6 +155,20 @@ def test_folders_of_very_many_tables_are_not_opened(tmp_path: Path, monkeypatch)
     found, told = texts(folder, tmp_path / "root")
     assert found["a.png"][0] is None
     assert "lists inside folders passed over (name them to ingest them): 3 (" in told
+
+
+def test_what_a_broken_listing_gave_before_is_there(tmp_path: Path, memory, monkeypatch) -> None:
+    memory.pipe("/bucket/a.png", png(1))
+    memory.pipe("/bucket/m.csv", b"file_name,text\na.png,x\n")
+    memory.pipe("/bucket/z/b.png", png(2))
+    source = open("memory://bucket")
+    ls = memory.ls
+    monkeypatch.setattr(memory, "ls", lambda path, **more: ls(path, **more) if "z" not in path else 1 / 0)
+    monkeypatch.setattr(source.tree, "filesystem", memory)
+    listed = source.list(Survey(), tmp_path / "root")
+    assert describe(next(listed))["alt_text"] == "x"
+    with pytest.raises(LensError, match="cannot be listed"):
+        next(listed)
 
 
 def test_a_listing_that_ends_early_leaves_nothing(tmp_path: Path) -> None:
