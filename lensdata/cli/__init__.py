@@ -9,7 +9,7 @@ import click
 
 from catalog.console import leave, run_command
 from catalog.errors import BadInput
-from lensdata.cli import ask, fill, shards
+from lensdata.cli import ask, fill, manifests, shards
 from lensdata.cli.options import FOLDER
 
 
@@ -51,5 +51,5 @@ def migrate(root: Path) -> None:
     click.echo(f"{catalog.open(root).root} is up to date")
 
 
-for command in (*fill.COMMANDS, *ask.COMMANDS, *shards.COMMANDS):
+for command in (*fill.COMMANDS, *ask.COMMANDS, *shards.COMMANDS, *manifests.COMMANDS):
     lensdata.add_command(command)
