@@ -104,7 +104,7 @@ class Selection:
 
     def write(self, path: Path) -> None:
         """Write the table of a manifest, samples.parquet, to `path`. Memory never holds its rows, nor does Python."""
-        text = statements.statement("select/in_order", select=self.query)
+        text = statements.statement("manifest/rows", select=self.query)
         buckets = [bucket.name for bucket in BUCKETS]
         self.catalog.export(text, path, tables.ROWS, **self.parameters, buckets=buckets)
 

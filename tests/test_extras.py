@@ -67,7 +67,7 @@ def known(root: Path, uris: list[str]) -> catalog.Catalog:
     part = parts.write(
         opened.root, "ingest", "ingest-test", whole.select(list(ingest.SCHEMA)).cast(ingest.SCHEMA)
     )
-    opened.commit_part("ingest", part, ingest.STAGE.commit, {"scorers": []})
+    opened.commit_part("ingest", part, ingest.STAGE.commit, {"scorers": [], "resumed": False})
     return opened
 
 

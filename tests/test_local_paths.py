@@ -25,7 +25,7 @@ URLS = (
     "file:///x",
 )
 # Texts that may be a path or something else; each is read, never written, and refused by what reads it.
-READ_ONLY = {"--shards", "--manifest", "--encoder", "--vae", "--models", "old", "new"}
+READ_ONLY = {"--shards", "--manifest", "--encoder", "--vae", "--models", "old", "new", "image"}
 
 
 def commands(command: click.Command, way: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:

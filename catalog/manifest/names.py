@@ -35,19 +35,17 @@ def given_to(catalog: Database, name: str) -> str | None:
     folder = catalog.root / FOLDER / name
     if (folder / "manifest.json").is_file():
         return load(folder, check_sizes=False).fingerprint
-    rows = catalog.named("catalog/manifest_named", manifest=name)["fingerprint"]
+    rows = catalog.named("manifest/named", manifest=name)["fingerprint"]
     return None if rows.is_empty() else str(rows[-1])
 
 
 def enter(catalog: Database, record: dict[str, Any]) -> None:
     """Enter a manifest into the table `manifests`, or find it there. `record` has the parameters of
-    catalog/manifest_add. Raises BadInput if the name was given to another choice. Call it within `naming`."""
+    manifest/add. Raises BadInput if the name was given to another choice. Call it within `naming`."""
     name, fingerprint = record["manifest"], record["fingerprint"]
     if given_to(catalog, name) not in (None, fingerprint):
         raise taken(name)
-    catalog.commit(
-        "manifest", f"manifest-{name}", record["samples"], [Statement("catalog/manifest_add", record)]
-    )
+    catalog.commit("manifest", f"manifest-{name}", record["samples"], [Statement("manifest/add", record)])
 
 
 def taken(name: str) -> BadInput:

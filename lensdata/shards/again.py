@@ -50,7 +50,7 @@ def _copies(catalog: Catalog, rows: list[pl.DataFrame]) -> dict[str, list[dict[s
         return {}
     lost = pl.concat(rows).select("sha256", "uri", byte_offset="offset").cast(SAMPLE)  # type: ignore[arg-type]
     found: dict[str, list[dict[str, Any]]] = {}
-    for row in catalog.query("select/copies", {}, {"lost": lost}).iter_rows(named=True):
+    for row in catalog.query("manifest/copies", {}, {"lost": lost}).iter_rows(named=True):
         found.setdefault(row.pop("sha256"), []).append({"offset": row.pop("byte_offset"), **row})
     return found
 

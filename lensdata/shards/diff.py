@@ -54,12 +54,12 @@ def compare(old: Manifest, new: Manifest, most: int = ALL) -> Difference:
         duckdb.connect(config={"temp_directory": spill, "memory_limit": MEMORY}) as connection,
     ):
         connection.execute(statements.statement("catalog/no_progress_bar"))
-        connection.execute(statements.statement("select/diff"), files)
-        row = connection.execute(statements.statement("select/diff_counts")).fetchall()[0]
+        connection.execute(statements.statement("manifest/diff"), files)
+        row = connection.execute(statements.statement("manifest/diff_counts")).fetchall()[0]
         counts = dict(zip((*KINDS, "differ"), row, strict=True))
         changes = {}
         for kind in KINDS:
-            text = statements.statement("select/diff_ids", column=kind)
+            text = statements.statement("manifest/diff_ids", column=kind)
             ids = [image_id for (image_id,) in connection.execute(text, {"most": most}).fetchall()]
             changes[kind] = Change(counts[kind], ids)
     before, after = ({**found.info["parameters"], "mixture": found.mixture} for found in (old, new))

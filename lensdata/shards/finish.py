@@ -83,7 +83,7 @@ def record(catalog: Catalog, made: Manifest) -> None:
         "samples": made.info["samples"], "dropped": made.info.get("dropped", 0), "virtual": made.virtual,
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:24]
-    catalog.commit("build-shards", f"build-{digest}", 1, [Statement("catalog/build_add", row)])
+    catalog.commit("build-shards", f"build-{digest}", 1, [Statement("manifest/build_add", row)])
 
 
 class _Gathered:
@@ -133,4 +133,4 @@ def _record_shards(catalog: Catalog, name: str, shards: list[dict[str, Any]]) ->
     frame = pl.DataFrame(shards).rename({"name": "shard"})
     digest = hashlib.sha256(json.dumps([name, shards], sort_keys=True).encode()).hexdigest()[:24]
     part = parts.write(catalog.root, "build-shards", f"shards-{digest}", frame)
-    catalog.commit_part("build-shards", part, ["catalog/shards_add"], manifest=name, build=digest[:12])
+    catalog.commit_part("build-shards", part, ["manifest/shards_add"], manifest=name, build=digest[:12])

@@ -15,7 +15,7 @@ from catalog.manifest.names import FOLDER
 def builds(catalog: Catalog) -> Iterator[tuple[Path, Manifest | None, str]]:
     """The folders that builds of this catalog have filled and that are still there: what each holds, and when it was
     first built (ISO). None for one whose manifest cannot be read."""
-    for folder, first in catalog.named("catalog/build_folders").iter_rows():
+    for folder, first in catalog.named("manifest/build_folders").iter_rows():
         path = Path(folder)
         if (path / "manifest.json").is_file():
             try:
@@ -28,7 +28,7 @@ def builds(catalog: Catalog) -> Iterator[tuple[Path, Manifest | None, str]]:
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
     """A row for each: manifest, created, samples, shards, where (None: its folder is gone), fingerprint."""
     rows = []
-    for row in catalog.named("catalog/manifests").iter_rows(named=True):
+    for row in catalog.named("manifest/all").iter_rows(named=True):
         folder = catalog.root / FOLDER / row["manifest"]
         there = (folder / "manifest.json").is_file()
         rows.append(

@@ -27,7 +27,7 @@ def test_a_mixture_counts_only_where_some_image_is_not_seen_once() -> None:
 @given(st.integers(0, 10**9), st.floats(0.001, MOST), st.integers(0, 10**6))
 def test_an_epoch_takes_its_share_or_one_more(images: int, repeats: float, epoch: int) -> None:
     least = taken(images, repeats, 1)
-    assert 0 <= images * repeats - least < 1 + 1e-3
+    assert -1e-3 < images * repeats - least < 1 + 1e-3  # 90 * 0.7 is 62.99999999999999
     assert least <= taken(images, repeats, epoch + 1) - taken(images, repeats, epoch) <= least + 1
     assert taken(images, 1, epoch) == images * epoch
 

@@ -71,7 +71,7 @@ def test_another_image_in_the_place_is_not_blanked(tmp_path: Path) -> None:
     table = tmp_path / "t.parquet"
     pl.DataFrame({"image": [png(1), png(2)]}).write_parquet(table)
     ingest(opened, [table], workers=1)
-    tar = Path(opened.sql("SELECT uri FROM images WHERE image_id = 1").item())
+    tar = Path(opened.sql("SELECT located(uri) FROM images WHERE image_id = 1").item())
     remove(opened, [1], "x", [])
     other = png(9)
     place = opened.sql("SELECT byte_offset FROM images WHERE image_id = 1").item()
@@ -87,7 +87,7 @@ def test_a_killed_takedown_is_completed_by_the_next(tmp_path: Path, monkeypatch:
     table = tmp_path / "t.parquet"
     pl.DataFrame({"image": [png(1), png(2)]}).write_parquet(table)
     ingest(opened, [table], workers=1)
-    tar = Path(opened.sql("SELECT uri FROM images WHERE image_id = 1").item())
+    tar = Path(opened.sql("SELECT located(uri) FROM images WHERE image_id = 1").item())
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(
             "lensdata.takedown.blank_removed", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt)

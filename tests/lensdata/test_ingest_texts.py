@@ -247,7 +247,7 @@ def test_one_command_with_a_folder_and_two_tables(
 
 def test_a_row_a_caption_counts_once(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
     """As Flickr8k comes: five rows an image. The first counts, also where a listing's page ends between them."""
-    monkeypatch.setattr("lensdata.ingest.LISTING_ROWS", 2)
+    monkeypatch.setattr("lensdata.listing.PAGE_ITEMS", 2)
     folder = fill(tmp_path / "f", 2, ((40, 30),))
     lines = [f"f/picture-000{n}.{'jpg' if n else 'png'},text {k} of {n}\n" for k in range(3) for n in (0, 1)]
     (tmp_path / "t.csv").write_text("image,caption\n" + "".join(lines))

@@ -14,6 +14,7 @@ from lensdata import engine, scorers
 from lensdata.bucket import bucket
 from lensdata.caption import FromSource, caption
 from lensdata.dedup import dedup
+from lensdata.engine.task import unguarded
 from lensdata.ingest import ingest
 from lensdata.models import Models, plan
 from lensdata.score import Summary, _Part, score
@@ -121,7 +122,7 @@ def test_models_see_large_jpegs_at_the_side_they_need(tmp_path: Path, models: Pa
             "root": tmp_path,
         }
         part = _Part(engine.Task("p", [item], settings))
-        seen[chosen.side] = part.measure(item, {}, {"nsfw": 1})
+        seen[chosen.side] = part.measure(item, {}, {"nsfw": 1}, unguarded())
     assert {wanted: rgb.shape for wanted, rgb in seen.items() if rgb is not None} == {
         0: (450, 400, 3),  # what the light models are given
         512: (576, 512, 3),

@@ -112,7 +112,7 @@ def test_a_removed_image_is_not_ingested_again(filled_own: catalog.Catalog, imag
 
 def test_it_stays_removed_whatever_becomes_of_its_file(filled_own: catalog.Catalog, images: Path) -> None:
     remove(filled_own, [1], "x", [])
-    path = Path(filled_own.sql("SELECT uri FROM images WHERE image_id = 1").item())
+    path = Path(filled_own.sql("SELECT located(uri) FROM images WHERE image_id = 1").item())
     content = path.read_bytes()
     for change in (path.unlink, lambda: path.write_bytes(content), lambda: os.utime(path, (9, 9))):
         change()
@@ -282,7 +282,9 @@ def test_our_own_copies_are_blanked_and_the_others_hold(tmp_path: Path, images: 
     ingest(opened, [table], workers=1)
     content = {n: (images / f"picture-{n:04d}.png").read_bytes() for n in (0, 2, 4)}
     assert all(data in ours(opened.root) for data in content.values())
-    told = opened.sql("SELECT image_id, uri, byte_offset, byte_length, sha256 FROM images ORDER BY image_id")
+    told = opened.sql(
+        "SELECT image_id, located(uri) AS uri, byte_offset, byte_length, sha256 FROM images ORDER BY image_id"
+    )
     tar = Path(told["uri"][1])
     before = tar.stat()
     remove(opened, [2], "x", [])

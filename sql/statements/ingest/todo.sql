@@ -38,7 +38,7 @@ judged AS (
             NOT listing.failed
             AND (
                 i.byte_length <> listing.byte_length
-                OR i.passing
+                OR coalesce(i.passing, FALSE)
                 OR ($retry AND i.status NOT IN ('ok', 'ok-warnings'))
                 OR (  -- a look is cheap
                     i.status = 'missing' AND (listing.file_size > 0 OR starts_with(listing.uri, '/'))
