@@ -198,8 +198,8 @@ class Database:
         """A connection on which the query `text` may run."""
         shared = self._shared.get(threading.get_ident())
         with self._connected() if shared is None else nullcontext(shared) as connection:
-            if self._current and not self._scorers:
-                snapshot.use(connection, self.root / DATABASE, text)
+            if self._current:
+                snapshot.use(connection, self.root / DATABASE, text, self._scorers)
             yield connection
 
     @contextmanager

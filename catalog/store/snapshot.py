@@ -1,7 +1,8 @@
 """The view `trainable` of a large catalog, kept as a table: what a selection costs is then a scan and not five joins.
 
 CATALOG/cache/trainable-KEY.duckdb may be deleted at any time. KEY is the state of the database file, whoever wrote to
-it, so a snapshot is never stale; one of another state is removed when the next is made. It appears whole or not at
+it, so a snapshot is never stale; one of another state is removed when the next is made. Where a selection names scorers
+their ids follow, for these see other values. It appears whole or not at
 all. Where it cannot be made (a disk that is full or may only be read) queries join as they do in a small catalog.
 """
 
@@ -11,9 +12,10 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import duckdb
 
@@ -22,6 +24,7 @@ from catalog.notices import say
 from catalog.store import lock, statements
 
 FOLDER = "cache"
+NONE: Mapping[str, int] = MappingProxyType({})
 LEAST_IMAGES = 500_000  # below this the joins take tenths of a second
 BLOCK_IMAGES = 8 * 122_880  # eight of DuckDB's row groups
 OVER_IT = re.compile(
@@ -31,30 +34,36 @@ OVER_IT = re.compile(
 OF_FEW = re.compile(r"\bimage_id\s*(=|BETWEEN)\s*[$\d]", re.IGNORECASE)
 
 
-def use(connection: duckdb.DuckDBPyConnection, database: Path, text: str) -> None:
+def use(
+    connection: duckdb.DuckDBPyConnection, database: Path, text: str, scorers: Mapping[str, int] = NONE
+) -> None:
     """Let `connection`, which reads `database`, find `trainable` in the snapshot of its present state if the query
-    `text` is over it.
+    `text` is over it. With `scorers` its view is a temporary one, by these.
 
     One is made if there is none, the query is over all images, and no job is filling the catalog, whose next part
     would outdate it.
     """
     if not OVER_IT.search(text):
         return
-    path = database.parent / FOLDER / f"trainable-{_key(database)}.duckdb"
+    state = f"trainable-{_key(database)}"
+    named = "".join(f"-{scorer}" for scorer in sorted(scorers.values()))
+    path = database.parent / FOLDER / f"{state}{named}.duckdb"
     with suppress(OSError):
         if path.is_file() or (
             not OF_FEW.search(text)
             and not lock.busy(database.parent)
             and _range(connection)[0] >= LEAST_IMAGES
-            and _make(connection, database, path)
+            and _make(connection, path, state, "temp" if scorers else "main")
         ):
             _attach(connection, path)
 
 
-def remove(root: Path) -> None:
-    """Delete the snapshots of the catalog at `root`: after a takedown they still hold what was taken down."""
+def remove(root: Path, but: str = "") -> None:
+    """Delete the snapshots of the catalog at `root`, but not those of the state `but`: after a takedown they still hold
+    what was taken down."""
     for path in (root / FOLDER).glob("trainable-*"):
-        path.unlink(missing_ok=True)
+        if not but or not path.name.startswith(but):
+            path.unlink(missing_ok=True)
 
 
 def _key(database: Path) -> str:
@@ -82,36 +91,40 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         path.unlink()
 
 
-def _make(connection: duckdb.DuckDBPyConnection, database: Path, path: Path) -> bool:
-    """Write the snapshot, unless another process is at it. False if there is none then."""
+def _make(connection: duckdb.DuckDBPyConnection, path: Path, state: str, home: str) -> bool:
+    """Write the snapshot of the view `trainable` in `home`, unless another process is at it. False if there is none
+    then."""
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent) as alone:
         if not alone or path.is_file():
             return path.is_file()
-        remove(database.parent)
+        remove(path.parents[1], state)
         making = path.with_name(f"{path.stem}-making.tmp")
+        making.unlink(missing_ok=True)
         try:
             images, first, last = _range(connection)
             say(f"putting {images} images into one table for this and further queries ({path.parent})")
             _run(connection, "snapshot/attach", making, mode="READ_WRITE")
-            _run(connection, "snapshot/create", making)
+            _run(connection, "snapshot/create", making, home=home)
             for start in range(first, last + 1, BLOCK_IMAGES):
                 block = {"first": start, "last": min(start + BLOCK_IMAGES - 1, last)}
-                connection.execute(statements.statement("snapshot/fill", name=_name(making)), block)
+                connection.execute(
+                    statements.statement("snapshot/fill", name=_name(making), home=home), block
+                )
             _run(connection, "snapshot/detach", making)
         except duckdb.Error as error:
             say(f"no snapshot could be written ({one_line(error)}); queries take longer without it")
             with suppress(duckdb.Error):
                 _run(connection, "snapshot/detach", making)
-            remove(database.parent)
+            making.unlink(missing_ok=True)
             return False
         making.rename(path)
     return True
 
 
-def _run(connection: duckdb.DuckDBPyConnection, statement: str, path: Path, mode: str = "") -> None:
+def _run(connection: duckdb.DuckDBPyConnection, statement: str, path: Path, **slots: str) -> None:
     quoted = str(path).replace("'", "''")
-    connection.execute(statements.statement(statement, path=quoted, name=_name(path), mode=mode))
+    connection.execute(statements.statement(statement, path=quoted, name=_name(path), **slots))
 
 
 def _name(path: Path) -> str:

@@ -1,1 +1,1 @@
-CREATE TABLE {{ name }}.trainable AS FROM main.trainable LIMIT 0
+CREATE TABLE {{ name }}.trainable AS FROM {{ home }}.trainable LIMIT 0

@@ -16,6 +16,7 @@ import catalog
 from catalog import metrics
 from catalog.store import parts, snapshot, statements
 from catalog.store.lock import busy
+from tests.helpers import commit_scores
 
 QUERIES = (
     "FROM trainable ORDER BY image_id",
@@ -50,6 +51,32 @@ def test_the_answers_are_the_same(filled: catalog.Catalog, monkeypatch: pytest.M
         after = [filled.sql(text) for text in QUERIES] + [filled.select().frame(), filled.select().overlaps()]
         assert all(a.equals(b) for a, b in zip(before, after, strict=True))
         assert len(kept(filled)) == 1
+
+
+def test_a_selection_that_names_scorers_has_one_of_its_own(
+    filled: catalog.Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_scores(filled, {image_id: {"aesthetic": image_id / 2} for image_id in range(1, 13)}, "other")
+    named = {"aesthetic": "other"}
+    before = [
+        (chosen.frame(), chosen.funnel())
+        for chosen in (
+            filled.select(),
+            filled.select(scorers=named),
+            filled.select(scorers={"aesthetic": "test@1"}),
+        )
+    ]
+    assert len(before[0][0]) > len(before[1][0]) > 0
+    monkeypatch.setattr(snapshot, "LEAST_IMAGES", 12)
+    for _ in range(2):
+        plain, other = filled.select(), filled.select(scorers=named)
+        for chosen, (frame, funnel) in zip((plain, other), before, strict=False):
+            assert chosen.frame().equals(frame)
+            assert chosen.funnel().equals(funnel)
+        assert len(kept(filled)) == 2
+    commit_scores(filled, {1: {"nsfw": 0.2}})
+    filled.select().frame()
+    assert len(kept(filled)) == 1
 
 
 def test_a_commit_outdates_it(large: catalog.Catalog) -> None:
