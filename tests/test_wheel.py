@@ -18,13 +18,14 @@ from tests.helpers import fill
 ROOT = Path(__file__).resolve().parent.parent
 HOUSE = ("catalog", "lensdata", "lensmodel")
 CHECK = """
-import catalog, catalog.taxonomy, importlib.util, lensdata, lensmodel, sys, tempfile
+import catalog, catalog.metrics, catalog.taxonomy, importlib.util, lensdata, lensmodel, sys, tempfile
 from catalog.store import statements
 assert all(module.__file__.startswith(sys.prefix) for module in (catalog, lensdata, lensmodel)), catalog.__file__
 assert str(statements.ROOT).startswith(sys.prefix), statements.ROOT
 assert importlib.util.find_spec("sql") is None  # its name is another project's, too
 assert statements.versions() and statements.queries()
-assert catalog.open(tempfile.mkdtemp() + "/c").sql("FROM funnel").height == 11
+rules = catalog.metrics.rules()
+assert catalog.open(tempfile.mkdtemp() + "/c").sql("FROM funnel").height == len(rules)
 assert len(catalog.taxonomy.load().categories) == 10
 for name in ("torch", "faiss", "transformers", "ray"):
     assert importlib.util.find_spec(name) is None, name
