@@ -19,7 +19,7 @@ from catalog.store import parts, statements
 from lensdata import engine
 from lensdata.copies import blank_removed, is_blank
 from lensdata.gone import find_gone, found_again
-from lensdata.ingested import READABLE, STATE, Ingested, count, ingested
+from lensdata.ingested import READABLE, REMOVED, STATE, Ingested, count, ingested
 from lensdata.listing import TEXTS, Listing, place
 from lensdata.sources import DEFAULTS, Columns, Item, Source, Survey, describe, describe_text, open_all
 from lensdata.sources.describe import TEXT_COLUMNS
@@ -34,7 +34,6 @@ SCHEMA = {
     "ordinal": pl.Int64,
 }  # fmt: skip
 KEPT_TEXTS = (*TEXTS, "licence", "url")
-REMOVED = "removed"  # by a takedown
 HAD_BYTES = (*READABLE, pixels.MISSING, REMOVED)  # others may have been judged before the file was whole
 KNOWN_BY = ("status", "status_reason", "file_size", "file_mtime_ns")
 
@@ -74,12 +73,18 @@ def ingest(
         slots = {
             "scorers": catalog.named("score/scorers")["scorer_id"].to_list(), "resumed": bool(work.last_id),
         }  # fmt: skip
-        tally = Counter[str]()
+        tally, taken_down = Counter[str](), Counter[str]()
+        watched = not catalog.named("remove/gone").is_empty()
+
+        def of_part(part: Path) -> dict[str, Any]:
+            if watched:
+                _count_taken_down(catalog, part, taken_down)
+            return slots
+
         for group in _one_after_another(found):
             tasks = work.tasks(group)
-            tally += run_stage(
-                catalog, STAGE, tasks, None, workers, on, lambda part: slots, done=work.committed
-            )
+            tally += run_stage(catalog, STAGE, tasks, None, workers, on, of_part, done=work.committed)
+        tally.update(taken_down)
         name = f"{STAGE.name}-{work.version:08d}"
         gone = find_gone(catalog, listing)
         _mark_gone(catalog, gone, f"{name}-gone", slots)
@@ -87,9 +92,7 @@ def ingest(
         lost = 0 if gone.is_empty() else catalog.query("ingest/settle/still_gone", {}, {"gone": gone}).item()
         listed = listing.images()
         if back := blank_removed(catalog):
-            say(
-                f"ingest: {back} images that were taken down came back and stay removed; our copies are blanked"
-            )
+            say(f"ingest: {back} images that were taken down came back; our copies of them are blanked")
     for line in listing.survey.lines():
         say(f"ingest: {line}")
     if listing.broke is not None:
@@ -155,6 +158,15 @@ class _Tasks:
 
 
 _Numbered = tuple[Item, int, int | None, dict[str, Any] | None]
+
+
+def _count_taken_down(catalog: Catalog, part: Path, tally: Counter[str]) -> None:
+    """Count what of a part was taken down before: it is added or updated as `removed`."""
+    for status, added, images in catalog.named("ingest/settle/taken", part=str(part)).iter_rows():
+        tally[REMOVED] += images
+        if added:
+            tally[STATE + status] -= images
+            tally[STATE + REMOVED] += images
 
 
 def _mark_gone(catalog: Catalog, gone: pl.DataFrame, part_id: str, slots: dict[str, Any]) -> None:
@@ -241,6 +253,12 @@ def _compare(row: Row, known: Row, text_read: bool) -> None:
         if row["change"] == "other" and row["byte_offset"]:  # a tar was rewritten: no member replaces another
             row["image_id"] = None
         return
+    unread = row["sha256"] is None and known["sha256"] is not None and not known["text_alone"]
+    if unread and row["status"] not in (*READABLE, pixels.TOO_LARGE):
+        # No verdict on the bytes that are known, which are just not there: half a file, a store that hangs.
+        if row["status"] != pixels.MISSING:
+            row["status_reason"] = f"{row['status']}: {row['status_reason']}"
+        row["status"] = pixels.MISSING
     if known["status"] == REMOVED:  # stays so, and its text gone
         row |= {name: known[name] for name in ("status", "status_reason")} | {
             "change": "file",

@@ -13,6 +13,7 @@ from lensdata.sources import counted
 
 READABLE = (pixels.OK, pixels.OK_WARNINGS)
 SHOWN = 6  # reasons told on the line
+REMOVED = "removed"  # the status of what was taken down, and in a tally its number
 STATE, UNUSED, MENDED = "state:", "unused:", "mended:"  # prefixes in a tally
 
 
@@ -21,8 +22,9 @@ class Ingested:
     """What an ingest did: images added; updated, because bytes, text or readability had changed; found as they were;
     gone from folders and from tars that had been rewritten; and moved: found elsewhere, their ids kept.
 
-    `states` counts the added by status, `not_downloaded` those of the added and updated that are URLs which could not
-    be had, `not_read` others that are not readable; `texts_unused` and `texts_mended` their texts, by reason.
+    `taken_down` of them were taken down before, under whatever name, and stay removed. `states` counts the added by
+    status, `not_downloaded` those of the added and updated that are URLs which could not be had, `not_read` others that
+    are not readable; `texts_unused` and `texts_mended` their texts, by reason.
     """
 
     added: int
@@ -30,6 +32,7 @@ class Ingested:
     unchanged: int
     gone: int
     moved: int = 0
+    taken_down: int = 0
     states: dict[str, int] = field(default_factory=dict)
     not_downloaded: int = 0
     not_read: int = 0
@@ -47,6 +50,8 @@ class Ingested:
             told[0] += f", {self.gone} gone from folders and tars"
         if self.moved:
             told[0] += f", {self.moved} moved"
+        if self.taken_down:
+            told[0] += f", {self.taken_down} of them taken down before and removed"
         if catalog is not None:
             told[0] += f" in {catalog}"
         if self.not_downloaded:
@@ -81,8 +86,8 @@ def ingested(tally: Mapping[str, int], listed: int, gone: int, moved: int) -> In
     failed, downloads = tally.get("failed", 0), tally.get("not downloaded", 0)
     unchanged = listed - added - updated - moved
     return Ingested(
-        added, updated, unchanged, gone, moved, _under(tally, STATE), downloads, failed - downloads,
-        _under(tally, UNUSED), _under(tally, MENDED),
+        added, updated, unchanged, gone, moved, tally.get(REMOVED, 0), _under(tally, STATE), downloads,
+        failed - downloads, _under(tally, UNUSED), _under(tally, MENDED),
     )  # fmt: skip
 
 

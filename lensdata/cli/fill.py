@@ -47,7 +47,7 @@ def ingest(
     A table of paths and texts gives images that are known its texts.
 
     All but the last may also be s3://, gs:// or any other URL that fsspec reads, and a pattern in quotes. What has
-    changed since is read again and keeps its id.
+    changed since is read again; an id stays with its bytes, wherever they move (docs/sources.md).
 
     \b
     Example: lensdata ingest ~/Pictures 'crawl/*.tar' s3://bucket/prefix hf://owner/name#train

@@ -1,6 +1,9 @@
 -- An id belongs to its bytes, wherever they lie. What ingest meets is matched with what it misses when all is listed;
 -- until then it is noted here.
-CREATE TABLE arrivals (image_id BIGINT NOT NULL);  -- new images that nobody has looked for among the missing yet
+CREATE TABLE arrivals (  -- images with new bytes that nobody has looked for among the missing yet
+    image_id BIGINT NOT NULL,
+    replaces BIGINT            -- itself, if it was there before, without bytes that can be read
+);
 CREATE TABLE retired (
     image_id BIGINT NOT NULL,  -- an id that is given no more,
     became   BIGINT NOT NULL   -- since its image proved to be this one, moved

@@ -281,3 +281,34 @@ def test_a_tar_that_became_junk_inside_a_folder(tmp_path: Path) -> None:
     (folder / "s.tar").write_bytes(b"junk" * 500)
     assert ingest(opened, [folder], workers=1).gone == 1
     assert image(opened, folder / "s.tar", 512)["status"] == "missing"
+
+
+@pytest.mark.parametrize("between", [b"", b"\xff\xd8\xff\xe0junk", None])
+def test_bytes_that_come_back_after_junk_are_the_image_they_were(known, between: bytes | None) -> None:
+    opened, path, before = known
+    kept = path.read_bytes()
+    path.write_bytes(kept[:15] if between is None else between)
+    assert ingest(opened, [path.parent], workers=1).updated == 1
+    assert image(opened, path)["status"] not in ("ok", "missing")
+    path.write_bytes(kept)
+    done = ingest(opened, [path.parent], workers=1)
+    assert (done.added, done.updated, done.unchanged, done.moved) == (0, 0, 11, 1)
+    assert image(opened, path) == before | {"file_mtime_ns": image(opened, path)["file_mtime_ns"]}
+    assert counts(opened, before["image_id"]) == dict.fromkeys(TABLES, 1) | {"clusters": 0}
+    assert opened.sql("SELECT count(*) FROM images").item() == 12
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_a_tar_that_was_half_copied_for_a_while(tmp_path: Path, retry: bool) -> None:
+    opened = catalog.open(tmp_path / "catalog")
+    path = make_tar(tmp_path / "s.tar", [("a.png", png(1)), ("b.png", png(2))])
+    ingest(opened, [path], workers=1)
+    before = opened.sql("SELECT image_id, sha256, status FROM images ORDER BY image_id").rows()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: image(opened, path, 512)["byte_length"] + 2_000])  # ends within the second
+    assert ingest(opened, [path], workers=1).updated == 1
+    lost = opened.sql("SELECT status, status_reason FROM images WHERE image_id = 2").row(0)
+    assert lost[0] == "missing" and lost[1].startswith("truncated: ")
+    path.write_bytes(whole)
+    assert ingest(opened, [path], workers=1, retry=retry).updated == 1
+    assert opened.sql("SELECT image_id, sha256, status FROM images ORDER BY image_id").rows() == before

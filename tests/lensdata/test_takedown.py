@@ -23,7 +23,7 @@ from lensdata.caption import copy_all
 from lensdata.ingest import ingest
 from lensdata.shards import build, verify
 from lensdata.takedown import remove
-from tests.helpers import scores_part
+from tests.helpers import png, scores_part
 
 
 def digests(out: Path) -> dict[str, str]:
@@ -332,3 +332,22 @@ def test_a_takedown_reads_each_row_once(filled: catalog.Catalog, tmp_path: Path,
     assert held.count(str(out)) == 1
     assert list(verify(out)) == []
     assert manifest.load(out).info["samples"] == 6
+
+
+def test_what_comes_back_is_counted_as_removed(
+    filled_own: catalog.Catalog, images: Path, tmp_path: Path
+) -> None:
+    data = (images / "picture-0000.png").read_bytes()
+    remove(filled_own, [1], "asked for", [])
+    again = tmp_path / "again"
+    again.mkdir()
+    for name in ("x.png", "y.png"):
+        (again / name).write_bytes(data)
+    (again / "z.png").write_bytes(png(77))
+    done = ingest(filled_own, [again], workers=1)
+    assert (done.added, done.taken_down, done.states) == (3, 2, {"ok": 1, "removed": 2})
+    assert "2 of them taken down before and removed" in str(done)
+    found = filled_own.sql("SELECT status FROM images WHERE uri LIKE '%again%' ORDER BY uri")[
+        "status"
+    ].to_list()
+    assert found == ["removed", "removed", "ok"]

@@ -6,7 +6,7 @@ WITH lost AS (
 ),
 found AS (
     SELECT image_id AS arrival, * EXCLUDE (image_id, ingested_at)
-    FROM images SEMI JOIN arrivals USING (image_id) SEMI JOIN lost USING (sha256)
+    FROM images JOIN (SELECT DISTINCT * FROM arrivals) USING (image_id) SEMI JOIN lost USING (sha256)
     WHERE status IN ('ok', 'ok-warnings')
     UNION ALL BY NAME
     FROM staged SEMI JOIN lost USING (sha256) WHERE status IN ('ok', 'ok-warnings')
