@@ -27,12 +27,13 @@ import simplejpeg
 from _timing import interleaved, report
 
 import catalog
-from catalog import pixels
+from catalog import metrics, pixels
 from catalog.bytes import locate
 from lensdata.filters import WORKING_SIDE, cheap
 from lensdata.ingest import ingest
-from lensdata.score import CHEAP, score
+from lensdata.score import score
 
+FORMULAS = tuple(metrics.names(learned=False))
 CLEANVISION = """
 import sys
 from cleanvision import Imagelab
@@ -137,7 +138,7 @@ def stage(folder: Path, paths: list[str], peer: str | None, rounds: int) -> None
         seconds["limit"].append(cpu_seconds(lambda: [inline_limit(path) for path in paths]))
         copy = shutil.copytree(folder / "ingested", folder / "scored")
         opened = catalog.open(copy)
-        seconds["score"].append(cpu_seconds(lambda: score(opened, only=CHEAP, workers=1)))  # noqa: B023
+        seconds["score"].append(cpu_seconds(lambda: score(opened, only=FORMULAS, workers=1)))  # noqa: B023
         done = opened.sql("SELECT count(*) FROM scores WHERE luminance IS NOT NULL").item()
         assert done == len(paths), f"{done} of {len(paths)} images scored"
         shutil.rmtree(copy)
@@ -150,7 +151,7 @@ def stage(folder: Path, paths: list[str], peer: str | None, rounds: int) -> None
         ]
     rates = {name: len(paths) / min(taken) for name, taken in seconds.items()}
     print(
-        f"\n`score --only {','.join(CHEAP)}` on {len(paths)} images, one worker, all CPU time, best of {rounds}"
+        f"\n`score --only {','.join(FORMULAS)}` on {len(paths)} images, one worker, all CPU time, best of {rounds}"
     )
     report(rates, [("score", "limit")] + ([("score", "cleanvision")] if peer else []), "images/CPU-s")
     if not peer:
