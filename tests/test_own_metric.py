@@ -157,3 +157,39 @@ def test_a_function_that_is_not_there_is_one_line_before_anything_is_read(tmp_pa
         "lensdata: the registry of metrics names faulty_metrics:nowhere, which cannot"
     )
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("set_defaults(min_nosuch=3)", "there is no threshold min_nosuch; there are "),
+        ("set_defaults(min_aesthetic='x')", "the threshold min_aesthetic is a number or None, not 'x' "),
+        ("set_defaults(min_aesthetic=True)", "the threshold min_aesthetic is a number or None, not True "),
+        (
+            "set_defaults(min_aesthetic=float('nan'))",
+            "the threshold min_aesthetic is a number or None, not nan ",
+        ),
+        (
+            "register(Metric('clarity', 'Clarity', '', measure='a:b', scorer='c'))",
+            "there is a metric or rule clarity already ",
+        ),
+        (
+            "register(Metric('mine', 'Mine', '', least='3', measure='a:b', scorer='c'))",
+            "least of the metric mine is a number or None, not '3' ",
+        ),
+        ("register(Metric(3, 'Mine', ''))", "the name of a metric is a text, not 3 "),
+        ("register('mine')", "a metric is registered as Metric(...), not as 'mine' "),
+        ("1/0", "ZeroDivisionError: division by zero "),
+        ("def (", "invalid syntax "),
+        ("from catalog.metrics import nothing", "cannot import name 'nothing' from 'catalog.metrics' "),
+    ],
+)
+def test_a_mistake_in_the_module_is_one_line(mistake: str, told: str, tmp_path: Path, command) -> None:
+    module = tmp_path / "mistaken_metrics.py"
+    module.write_text(f"from catalog.metrics import Metric, register, set_defaults\n\n{mistake}\n")
+    env = {"LENS_METRICS": "mistaken_metrics", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = command("lensdata", "query", "SELECT 1", env=env)
+    begin = f"lensdata: LENS_METRICS names mistaken_metrics, which cannot be imported: {told}"
+    assert done.stderr.startswith(begin), done.stderr
+    assert done.stderr.endswith(f"({module}, line 3)\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
