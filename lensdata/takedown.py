@@ -145,6 +145,7 @@ def _without(catalog: Catalog, old: Manifest, gone: Gone, parent: Path | None) -
             **({"mixture": mixture} if mixture else {}),
             "shards": rest.shards,
             "removed": sorted({*old.info.get("removed", []), *lost["image_id"]}),
+            "formerly": [*old.info.get("formerly", []), old.name],
             "replaced": [old.samples_path.name, *rest.replaced],
         }
         record = {
