@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.bytes.local import URL
-from catalog.errors import BadInput
+from catalog.errors import URL, BadInput
 from catalog.store.database import Database
 
 if TYPE_CHECKING:

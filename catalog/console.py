@@ -19,8 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from catalog import notices
-from catalog.bytes.local import URL
-from catalog.errors import LensError, one_line
+from catalog.errors import URL, LensError, one_line
 
 PLAIN_LINE_SECONDS = 10.0
 

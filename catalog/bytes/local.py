@@ -10,8 +10,6 @@ from collections import OrderedDict
 
 from catalog.errors import Unreadable
 
-# How a URL begins where a local path is needed; also with one slash, a slip that would make a folder `s3:`.
-URL = r"[A-Za-z][A-Za-z0-9+.-]+:/"
 MAX_OPEN_FILES = 32  # tars kept open: far below any ulimit, enough for the shards one worker reads in turn
 
 
