@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catalog.errors import BadInput
+from catalog.errors import URL, BadInput
 from catalog.store.database import Database
 
 if TYPE_CHECKING:
@@ -28,6 +29,6 @@ def open(path: str | Path, read_only: bool = False, at_once: bool = True) -> Cat
     Raises BadInput if there is none to read, if `path` is a URL or not a folder, or if a newer Lens wrote it; the
     last only with the first query if `at_once` is off, which saves a reader from opening the database twice.
     """
-    if isinstance(path, str) and "://" in path:
+    if isinstance(path, str) and re.match(URL, path):
         raise BadInput(f"a catalog is a folder on this machine; {path} is a URL")
     return Catalog(path, read_only, at_once)

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from catalog import notices
-from catalog.errors import LensError, one_line
+from catalog.errors import URL, LensError, one_line
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -33,9 +33,11 @@ class LocalPath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         text = os.fsdecode(value)
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
-            if text.startswith("file://"):
+        if re.match(URL, text):
+            if text.startswith("file:/"):
                 advice = "write the path alone"
+            elif "://" not in text:
+                advice = f"name a local one (./{text} if that is its name)"
             else:
                 advice = "name a local one, and copy to or from it"
             self.fail(f"{text} is a URL where a local path is needed; {advice}", param, ctx)
@@ -127,6 +129,11 @@ def run_command(command: click.Command, prog: str, args: list[str] | None = None
     except BrokenPipeError:  # `lensdata query ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except (
+        click.exceptions.NoArgsIsHelpError
+    ) as error:  # a group alone: its message is its help, of many lines
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except click.ClickException as error:
         print(f"{prog}: {' '.join(error.format_message().split())}", file=sys.stderr)
         return error.exit_code

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 
+# How a URL begins where a local path is needed; also with one slash, a slip that would make a folder `s3:`.
+URL = r"[A-Za-z][A-Za-z0-9+.-]+:/"
+
 
 class LensError(Exception):
     """The job itself failed (exit code 1): a full disk, a model that will not load, a worker that keeps dying."""

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from numbers import Real
+from pathlib import Path
+from typing import Any
 
-from catalog.errors import BadInput, LensError
+from catalog.errors import BadInput, LensError, one_line
 
 OWN = "LENS_METRICS"
 LIGHT = "light"  # the tier of the small models that packages bring (lensdata.models)
@@ -142,8 +146,15 @@ def by_name(name: str) -> Metric:
 def register(metric: Metric) -> None:
     """Add a metric in this process; its columns appear when a catalog is next opened for writing.
 
-    Raises LensError if the name is taken or no plain word.
+    Raises LensError if the name is taken or no plain word, or a threshold is no number.
     """
+    if not isinstance(metric, Metric):
+        raise LensError(f"a metric is registered as Metric(...), not as {metric!r}")
+    for what in ("name", "title", "unit", "measure", "scorer", "revision"):
+        if not isinstance(getattr(metric, what), str):
+            raise LensError(f"the {what} of a metric is a text, not {getattr(metric, what)!r}")
+    for what in ("least", "most", "low", "high", "light_least", "light_most"):
+        _check_number(f"{what} of the metric {metric.name}", getattr(metric, what), endless=True)
     if not metric.name.isidentifier() or not metric.name.isascii() or metric.name != metric.name.lower():
         raise LensError(f"{metric.name!r} cannot name a metric; use lower-case letters, digits and _")
     if metric.name in {rule.name for rule in rules()} | {rule.column for rule in rules()}:
@@ -155,21 +166,46 @@ def register(metric: Metric) -> None:
 
 def set_defaults(**limits: float | None) -> None:
     """Give thresholds other defaults in this process, whatever the tier of the scorers; None is off. Raises LensError
-    for a threshold that there is not."""
+    for a threshold that there is not, and for what is no number."""
     unknown = limits.keys() - thresholds().keys()
     if unknown:
         raise LensError(f"there is no threshold {min(unknown)}; there are {', '.join(thresholds())}")
+    for name, value in limits.items():
+        _check_number(f"the threshold {name}", value)
     DEFAULTS.update(limits)
+
+
+def _check_number(what: str, value: Any, endless: bool = False) -> None:
+    if value is None:
+        return
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or math.isnan(value) or (math.isinf(value) and not endless):
+        raise LensError(f"{what} is a number or None, not {value!r}")
 
 
 def load_own() -> None:
     """Import the modules that the environment variable LENS_METRICS names (separated by commas), which `register`
-    metrics of one's own or `set_defaults`. Raises BadInput for one that cannot be imported."""
+    metrics of one's own or `set_defaults`. Raises BadInput for one that cannot be imported, whatever it raises."""
     for module in filter(None, (name.strip() for name in os.environ.get(OWN, "").split(","))):
         try:
             import_module(module)
-        except ImportError as error:
-            raise BadInput(f"{OWN} names {module}, which cannot be imported: {error}") from None
+        except Exception as error:  # the module is the user's
+            raise BadInput(f"{OWN} names {module}, which cannot be imported: {_mistake(error)}") from error
+
+
+def _mistake(error: Exception) -> str:
+    """What is wrong in a module, and in which line of which file."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({error.filename}, line {error.lineno})"
+    told = isinstance(error, ImportError | LensError)
+    text = one_line(error) if told else f"{type(error).__name__}: {one_line(error)}"
+    ours = (__file__, "<frozen importlib")  # what stands between the module and the mistake
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours) and Path(frame.filename).parent.name != "importlib"
+    ]
+    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
 
 def set_registry(metrics: Sequence[Metric]) -> None:

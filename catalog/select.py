@@ -223,7 +223,7 @@ def _fix(selection: Selection, name: str | None, spool: Path) -> Manifest:
     )
     weights = mixture.in_force(selection.sources or {}, sources)
     fingerprint = files.fingerprint_of(tables.batches(spool), weights)
-    name = name or fingerprint[:12]
+    name = fingerprint[:12] if name is None else name
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BadInput(f"{name!r} cannot name a manifest; use letters, digits, '-', '_' and '.'")
     record = {

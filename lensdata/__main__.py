@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from catalog import metrics
@@ -13,6 +14,8 @@ def main() -> None:
     try:
         metrics.load_own()
     except BadInput as error:
+        if os.environ.get("LENS_TRACEBACK"):
+            raise
         print(f"lensdata: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     from lensdata.cli import main as command

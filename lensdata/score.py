@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow.parquet as pq
 from PIL import AvifImagePlugin
 
@@ -34,18 +36,24 @@ NOT_FINITE = "the value is not finite"
 @dataclass(frozen=True)
 class Summary:
     """What `score` did: images looked at, how many of them could not be read, and how many are left for the next run
-    because their storage did not answer."""
+    because their storage did not answer. `without`: metric (or `embedding`) -> how many that could be read got no value
+    of it."""
 
     images: int
     failed: int
     left: int = 0
+    without: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if not self.images:
             return "every image has its scores"
         unread = f"; {self.failed} could not be read (lensdata query failures)" if self.failed else ""
         later = f"; {self.left} left for the next run: their storage did not answer" if self.left else ""
-        return f"{self.images - self.failed - self.left} images scored{unread}{later}"
+        lost = "".join(f"; {name} failed for {count}" for name, count in self.without.items())
+        if name := next((name for name in self.without if name != scorers.EMBEDDING), None):
+            why = f"SELECT image_id, {name}_error FROM scores WHERE {name}_state = 'failed'"
+            lost += f' (lensdata query "{why}"; score --retry-failed tries again)'
+        return f"{self.images - self.failed - self.left} images scored{unread}{later}{lost}"
 
 
 def score(
@@ -60,12 +68,15 @@ def score(
 
     `models` is a tier or a file of choices (models/choice.py); what another scorer measured counts as missing, and
     stays beside the new. `only` names metrics (and `embedding`); `retry_failed` tries images again whose score failed
-    before. Each part is committed as it finishes, so a killed job loses at most the parts under way. Raises
-    Missing if the models are not installed, LensError if there were images and none of them could be read, as when
-    their disk is not mounted.
+    before. Each part is committed as it finishes, so a killed job loses at most the parts under way. Where a metric's
+    function raises or gives no finite number, that metric has failed for that image, with the reason.
+
+    Raises BadInput for a metric whose function cannot be imported, Missing if the models are not installed, LensError
+    if there were images and none of them could be read, as when their disk is not mounted.
     """
     ids, plan = scorers.chosen(models, only)
     plan.require()
+    filters.require(metrics.by_name(name) for name in ids if name != scorers.EMBEDDING)
     with catalog.job(STAGE.name, resumes=True):
         commit_waiting(catalog, STAGE, _scorers_of)
         metric_of = {scorer: metric for metric, scorer in scorers.register(catalog, ids).items()}
@@ -86,7 +97,13 @@ def score(
     failed, left = tally["failed"], tally[LEFT]
     if total and failed + left == total:
         raise LensError(_none_read(catalog, total, first_id, failed))
-    return Summary(total, failed, left)
+    return Summary(total, failed, left, _without(tally, metric_of))
+
+
+def _without(tally: Counter[str], metric_of: Mapping[int, str]) -> dict[str, int]:
+    names = {f"error_{scorer}": metric for scorer, metric in metric_of.items()}
+    names["embedding_error"] = scorers.EMBEDDING
+    return {name: tally[column] for column, name in names.items() if tally[column]}
 
 
 def _none_read(catalog: Catalog, total: int, first_id: int, failed: int) -> str:
@@ -201,7 +218,7 @@ class _Part:
         picture = filters.Picture(decoded.rgb)
         row["phash"] = filters.perceptual_hash(picture)
         for name in wanted.keys() & self.formulas.keys():
-            _set(row, wanted[name], filters.measure(self.formulas[name], picture))
+            _set(row, wanted[name], filters.measured(self.formulas[name], picture))
         if wanted.keys() <= self.formulas.keys():
             return None
         return _reduced(decoded.rgb, max(MODEL_SIDE, self.plan.side))
@@ -252,9 +269,11 @@ def _reduced(rgb: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
-def _set(row: Row, scorer: int, value: float) -> None:
+def _set(row: Row, scorer: int, value: float | str) -> None:
     """Store a value, or why there is none: NaN never enters."""
-    if math.isfinite(value):
+    if isinstance(value, str):
+        row[f"error_{scorer}"] = value
+    elif math.isfinite(value):
         row[f"value_{scorer}"] = value
     else:
         row[f"error_{scorer}"] = NOT_FINITE
@@ -271,7 +290,10 @@ def _refuse(row: Row, faults: dict[str, str]) -> Row:
 
 
 def _count(frame: pl.DataFrame) -> dict[str, int]:
-    return {"failed": int(frame["status"].is_in(pixels.FAILURES).sum())}
+    """The images that could not be read; of the others by column the failures of single scorers."""
+    unread = frame["status"].is_in(pixels.FAILURES).fill_null(False)
+    errors = frame.filter(~unread).select(cs.contains("error"))
+    return {"failed": int(unread.sum()), **{column.name: column.count() for column in errors}}
 
 
 STAGE = Stage(

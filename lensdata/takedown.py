@@ -19,17 +19,19 @@ import polars as pl
 from catalog import Catalog, manifest
 from catalog import mixture as mixtures
 from catalog.bytes.tar import TarWriter
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from catalog.manifest import Manifest, files, names
 from catalog.manifest import rows as tables
 from catalog.notices import Progress, say
 from catalog.store import parts, snapshot
+from catalog.store.database import DATABASE
 from lensdata.copies import blank_removed
 from lensdata.shards.listing import builds
 from lensdata.vectors import drop_unused
 
 FORGET = (
-    "remove/record", "remove/images", "remove/scores", "remove/captions", "remove/clusters", "remove/embeddings",
+    "remove/record", "remove/images", "remove/staged", "remove/scores", "remove/captions", "remove/clusters",
+    "remove/embeddings",
 )  # fmt: skip
 
 
@@ -49,12 +51,14 @@ class Gone:
 
 def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Path]) -> dict[str, Any]:
     """Take images down: status `removed` with the reason; scores, captions, vectors and clusters deleted, the catalog's
-    own copies of the bytes blanked; its manifests and the shards in the folders `shards` re-emitted without them.
+    own copies of the bytes blanked; its manifests and the shards in the folders `shards` re-emitted without them; its
+    database file written anew, since what is deleted from a table stays in the file's free blocks.
 
     Rows with the same bytes go, too, and stay gone whatever becomes of their files; other bytes in their place are
     another image. Whatever was killed half-way is completed by the same call. Returns the ids `removed`, what was
     `rewritten`, and the folders that builds of this catalog have filled and that `still_hold` what was taken down.
-    Raises BadInput for an id the catalog does not have, before anything is done.
+    Raises BadInput for an id the catalog does not have, before anything is done, and LensError where the disk has no
+    room for the new database file; all else is done then.
     """
     for folder in shards:
         manifest.load(folder, check_sizes=False)
@@ -83,7 +87,22 @@ def remove(catalog: Catalog, image_ids: list[int], reason: str, shards: list[Pat
         ]
         for folder in shards:
             rewritten += _without(catalog, manifest.load(folder, check_sizes=False), gone, None)
+        _drop_leftovers(catalog.root)
+        try:
+            catalog.rewrite()
+        except LensError as error:
+            raise LensError(
+                f"the images are removed, but their texts are still in free blocks of {catalog.root / DATABASE}, which "
+                f"could not be written anew: {error}"
+            ) from error
     return {"removed": ids, "rewritten": rewritten, "still_hold": list(_still_hold(catalog, gone))}
+
+
+def _drop_leftovers(root: Path) -> None:
+    """Delete the parts of killed jobs, which may hold texts of what is gone; the next job makes them again."""
+    for path in (root / "parts").rglob("*"):
+        if path.is_file():
+            path.unlink()
 
 
 def _manifests(catalog: Catalog) -> list[Path]:
@@ -145,6 +164,7 @@ def _without(catalog: Catalog, old: Manifest, gone: Gone, parent: Path | None) -
             **({"mixture": mixture} if mixture else {}),
             "shards": rest.shards,
             "removed": sorted({*old.info.get("removed", []), *lost["image_id"]}),
+            "formerly": [*old.info.get("formerly", []), old.name],
             "replaced": [old.samples_path.name, *rest.replaced],
         }
         record = {

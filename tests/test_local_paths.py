@@ -23,6 +23,8 @@ URLS = (
     "http://host/x.html",
     "HTTPS://host/x",
     "file:///x",
+    "s3:/bucket/folder",
+    "file:/x",
 )
 # Texts that may be a path or something else; each is read, never written, and refused by what reads it.
 READ_ONLY = {"--shards", "--manifest", "--encoder", "--vae", "--models", "old", "new", "image"}
@@ -92,6 +94,7 @@ def test_no_other_parameter_looks_like_a_path() -> None:
 @pytest.mark.parametrize(
     ("name", "args"),
     [
+        ("lensdata", ("--catalog", "s3:/bucket/catalog", "ingest", "images")),
         ("lensdata", ("--catalog", "s3://bucket/catalog", "ingest", "images")),
         ("lensdata", ("report", "--out", "s3://bucket/report.html")),
         ("lensmodel", ("train", "--shards", "shards", "--out", "s3://bucket/run")),
@@ -117,6 +120,8 @@ def test_the_library_refuses_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match="s3://bucket/catalog is a URL"):
         catalog.open("s3://bucket/catalog")
+    with pytest.raises(BadInput, match="s3:/bucket/catalog is a URL"):
+        catalog.open("s3:/bucket/catalog")
     for key in ("features", "encoder", "vae", "init_from", "sample_prompts"):
         with pytest.raises(BadInput, match="not a URL"):
             settings.parse(key, "s3://bucket/x")
@@ -124,5 +129,5 @@ def test_the_library_refuses_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_path_stays_a_path() -> None:
-    for text in ("folder", "/a/b", "./s3:", "C:x", "a:b/c", "~/x"):
+    for text in ("folder", "/a/b", "./s3:/x", "./s3:", "C:/x", "C:x", "a:b/c", "~/x"):
         assert LocalPath().convert(text, None, None) == Path(text)

@@ -93,3 +93,103 @@ def test_a_module_that_is_not_there_is_one_line(command) -> None:
         "lensdata: LENS_METRICS names no_such_module_of_ours, which cannot be imported"
     )
     assert len(done.stderr.splitlines()) == 1
+
+
+FAULTY = """
+import math
+from catalog.metrics import Metric, register
+
+
+def faulty(picture):
+    if picture.rgb.shape[0] == 520:
+        raise ValueError("my bug\\nof two lines")
+    return math.nan if picture.rgb.shape[0] == 640 else 0.5
+
+
+register(Metric("faulty", "Faulty", "share", least=0.2, measure="faulty_metrics:faulty", scorer="mine"))
+"""
+
+
+def test_a_metric_that_fails_for_some_images_fails_for_these_alone(
+    images: Path, tmp_path: Path, command
+) -> None:
+    (tmp_path / "faulty_metrics.py").write_text(FAULTY)
+    env = {"LENS_METRICS": "faulty_metrics", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    assert command("lensdata", "ingest", images).returncode == 0
+    line = ("score", "--only", "faulty", "--only", "entropy", "--workers", 1)
+    done = command("lensdata", *line, env=env)
+    assert done.returncode == 0, done.stderr
+    last = (done.stdout + done.stderr).splitlines()
+    assert any(text.startswith("12 images scored; faulty failed for 8 (lensdata query ") for text in last), (
+        last
+    )
+    rows = command(
+        "lensdata", "query",
+        "SELECT faulty_error AS why, count(*) AS n, count(faulty) AS given, count(entropy) AS others "
+        "FROM scores GROUP BY 1 ORDER BY 1 NULLS LAST",
+        "--format", "json", env=env,
+    ).stdout  # fmt: skip
+    assert [json.loads(row) for row in rows.splitlines()] == [
+        {
+            "why": "faulty_metrics:faulty raised ValueError: my bug of two lines (faulty_metrics.py, line 8)",
+            "n": 4, "given": 0, "others": 4,
+        },
+        {"why": "the value is not finite", "n": 4, "given": 0, "others": 4},
+        {"why": None, "n": 4, "given": 4, "others": 4},
+    ]  # fmt: skip
+    again = command("lensdata", *line, env=env)
+    assert "every image has its scores" in again.stdout + again.stderr
+    mended = FAULTY.replace('raise ValueError("my bug\\nof two lines")', "return 1").replace("math.nan", "0")
+    (tmp_path / "faulty_metrics.py").write_text(mended)
+    told = command("lensdata", *line, "--retry-failed", "--json", env=env).stdout
+    assert json.loads(told) == {"images": 8, "failed": 0, "without": {}}
+
+
+def test_a_function_that_is_not_there_is_one_line_before_anything_is_read(tmp_path: Path, command) -> None:
+    (tmp_path / "faulty_metrics.py").write_text(FAULTY.replace("_metrics:faulty", "_metrics:nowhere"))
+    env = {"LENS_METRICS": "faulty_metrics", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").write_bytes(b"no image")
+    assert command("lensdata", "ingest", tmp_path / "pictures").returncode == 0
+    done = command("lensdata", "score", "--only", "faulty", env=env)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "lensdata: the registry of metrics names faulty_metrics:nowhere, which cannot"
+    )
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("set_defaults(min_nosuch=3)", "there is no threshold min_nosuch; there are "),
+        ("set_defaults(min_aesthetic='x')", "the threshold min_aesthetic is a number or None, not 'x' "),
+        ("set_defaults(min_aesthetic=True)", "the threshold min_aesthetic is a number or None, not True "),
+        (
+            "set_defaults(min_aesthetic=float('nan'))",
+            "the threshold min_aesthetic is a number or None, not nan ",
+        ),
+        (
+            "register(Metric('clarity', 'Clarity', '', measure='a:b', scorer='c'))",
+            "there is a metric or rule clarity already ",
+        ),
+        (
+            "register(Metric('mine', 'Mine', '', least='3', measure='a:b', scorer='c'))",
+            "least of the metric mine is a number or None, not '3' ",
+        ),
+        ("register(Metric(3, 'Mine', ''))", "the name of a metric is a text, not 3 "),
+        ("register('mine')", "a metric is registered as Metric(...), not as 'mine' "),
+        ("1/0", "ZeroDivisionError: division by zero "),
+        ("def (", "invalid syntax "),
+        ("from catalog.metrics import nothing", "cannot import name 'nothing' from 'catalog.metrics' "),
+    ],
+)
+def test_a_mistake_in_the_module_is_one_line(mistake: str, told: str, tmp_path: Path, command) -> None:
+    module = tmp_path / "mistaken_metrics.py"
+    module.write_text(f"from catalog.metrics import Metric, register, set_defaults\n\n{mistake}\n")
+    env = {"LENS_METRICS": "mistaken_metrics", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = command("lensdata", "query", "SELECT 1", env=env)
+    begin = f"lensdata: LENS_METRICS names mistaken_metrics, which cannot be imported: {told}"
+    assert done.stderr.startswith(begin), done.stderr
+    assert done.stderr.endswith(f"({module}, line 3)\n")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)

@@ -77,6 +77,18 @@ def became(catalog: Database, name: str, fingerprint: str) -> Manifest | None:
     return None
 
 
+def now(root: Path) -> dict[str, str]:
+    """The names of the catalog at `root` that takedowns have ended: each with the name that its manifest has now."""
+    found: dict[str, str] = {}
+    for path in sorted((root / FOLDER).glob("*/manifest.json")):
+        try:
+            manifest = load(path.parent, check_sizes=False)
+        except BadInput:  # told where that one is asked for
+            continue
+        found |= dict.fromkeys(manifest.info.get("formerly", []), manifest.name)
+    return found
+
+
 def _parted(name: str) -> tuple[str, int]:
     match = re.fullmatch(r"(.+)-r(\d+)", name)
     return (match[1], int(match[2])) if match else (name, 0)

@@ -16,7 +16,7 @@ import duckdb
 import polars as pl
 
 from catalog.errors import BadInput, LensError
-from catalog.store import parts, schema, snapshot, statements
+from catalog.store import parts, rewrite, schema, snapshot, statements
 from catalog.store.connection import connect, failed, fetch, query_failed, refuse_writes, rollback
 from catalog.store.lock import LOCKS, commit_lock, job_lock
 
@@ -131,6 +131,7 @@ class Database:
         """
         with job_lock(self.root, stage):
             parts.sweep(self.root)
+            rewrite.discard(self.root / DATABASE)
             for late in (*outdates, *(() if resumes else (stage,))):
                 for part in parts.waiting(self.root, late):
                     part.unlink()
@@ -179,6 +180,13 @@ class Database:
         done = self.commit(stage, part.stem, rows, [Statement(name, given, slots or {}) for name in names])
         part.unlink(missing_ok=True)
         return done
+
+    def rewrite(self) -> None:
+        """Write the database file anew, so that nothing is left in it of what was deleted: see `catalog.store.rewrite`.
+        Call it within `job`. Raises LensError if the disk is full; all is as it was then."""
+        assert threading.get_ident() not in self._shared, "a rewrite within a session would wait for itself"
+        with commit_lock(self.root, exclusive=True):
+            rewrite.rewrite(self.root / DATABASE)
 
     # ---- connections
 

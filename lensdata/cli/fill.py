@@ -126,7 +126,7 @@ def score(
     from lensdata.score import score as stage
 
     done = stage(existing(root), models, only, retry_failed, workers, on)
-    tell(as_json, {"images": done.images, "failed": done.failed}, str(done))
+    tell(as_json, {"images": done.images, "failed": done.failed, "without": dict(done.without)}, str(done))
 
 
 @click.command()

@@ -55,7 +55,8 @@ def manifest_diff(root: Path, old: str, new: str, as_json: bool) -> None:
 @click.pass_obj
 def manifest_list(root: Path, as_json: bool) -> None:
     """The catalog's manifests, and the folders of shards that were built from them: name, time, samples, shards, where
-    they are, fingerprint. A build that dropped images has a fingerprint of its own.
+    they are, fingerprint. A build that dropped images has a fingerprint of its own. `now`: the name that a takedown has
+    given it.
 
     \b
     Example: lensdata manifest list
@@ -71,14 +72,25 @@ def manifest_list(root: Path, as_json: bool) -> None:
     elif not rows:
         click.echo("there is no manifest yet; `lensdata build-shards --out DIR` makes one")
     else:
-        show(pl.DataFrame(rows).with_columns(pl.col("fingerprint").str.slice(0, 12)), "table")
+        table = pl.DataFrame(rows, infer_schema_length=None).with_columns(
+            pl.col("fingerprint").str.slice(0, 12)
+        )
+        show(table if table["now"].count() else table.drop("now"), "table")
 
 
 def _manifest(root: Path, name: str) -> Any:
     from catalog import manifest
+    from catalog.manifest import names
+    from catalog.store.database import DATABASE
 
-    kept = root / "manifests" / name
+    kept = root / names.FOLDER / name
     if not kept.is_dir() and not Path(name).is_dir():
+        if later := names.now(root).get(name):
+            raise BadInput(f"the manifest {name} was ended by a takedown; it is {later} now")
+        if (root / DATABASE).is_file() and names.given_to(reader(root), name) is not None:
+            raise BadInput(
+                f"the manifest {name} was made, but its folder {kept} is gone; name a folder that was built from it"
+            )
         raise BadInput(
             f"there is no manifest {name} in {root}, and no folder {name}; see `lensdata manifest list`"
         )

@@ -14,10 +14,12 @@ from lensdata.filters.metrics import (
     entropy,
     luminance,
     measure,
+    measured,
     perceptual_hash,
+    require,
 )
 
 __all__ = [
     "PREPROCESSING", "WORKING_SIDE", "Picture", "cheap", "clarity", "entropy", "luminance", "measure",
-    "perceptual_hash",
+    "measured", "perceptual_hash", "require",
 ]  # fmt: skip

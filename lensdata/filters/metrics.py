@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from catalog.errors import LensError
+from catalog.bytes.place import printable
+from catalog.errors import BadInput, one_line
 from catalog.metrics import METRICS, Metric
 
 # The short side, in pixels, at which sharpness is judged. 384 is the side of the smallest square the area
@@ -22,6 +25,7 @@ PREPROCESSING = (
     f"box 1/2^k to short side >= {WORKING_SIDE}; BT.601 grey; clarity: box to short side {WORKING_SIDE}"
 )
 
+REASON = 300  # characters, of what a function that raised said
 _HASH_SIDE, _HASH_BITS_SIDE = 32, 8
 
 
@@ -92,8 +96,35 @@ def perceptual_hash(rgb: Pixels) -> int:
 
 
 def measure(metric: Metric, picture: Picture) -> float:
-    """The raw value of a metric of the registry that is a formula."""
+    """The raw value of a metric of the registry that is a formula. Raises what its function raises."""
     return float(_function(metric.measure)(picture))
+
+
+def measured(metric: Metric, picture: Picture) -> float | str:
+    """As `measure`; where its function raises, the reason, since a metric of one's own may have faults that only some
+    images meet. Raises BadInput for a function that cannot be imported."""
+    function = _function(metric.measure)
+    try:
+        return float(function(picture))
+    except MemoryError:
+        raise  # the machine's fault and not the image's: it is not recorded
+    except Exception as error:
+        return failure(error, metric.measure)
+
+
+def require(metrics: Iterable[Metric]) -> None:
+    """Raise BadInput for the first metric whose function cannot be imported."""
+    for metric in metrics:
+        if not metric.learned:
+            _function(metric.measure)
+
+
+def failure(error: Exception, function: str) -> str:
+    """What went wrong in `function` and in which line of which file, on one line that any column holds."""
+    inner = traceback.extract_tb(error.__traceback__)[-1]
+    text = printable(one_line(error))
+    shown = text if len(text) <= REASON else f"{text[: REASON - 1]}…"
+    return f"{function} raised {type(error).__name__}: {shown} ({Path(inner.filename).name}, line {inner.lineno})"
 
 
 def cheap(rgb: Pixels) -> dict[str, Any]:
@@ -105,12 +136,16 @@ def cheap(rgb: Pixels) -> dict[str, Any]:
 
 @cache
 def _function(path: str) -> Callable[[Picture], float]:
-    """What "module:name" names. Raises LensError."""
+    """What "module:name" names. Raises BadInput."""
     module, _, name = path.partition(":")
     try:
         found: Callable[[Picture], float] = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise LensError(f"the registry of metrics names {path}, which cannot be imported: {error}") from None
+    except Exception as error:  # the module is the user's
+        raise BadInput(
+            f"the registry of metrics names {path}, which cannot be imported: {one_line(error)}"
+        ) from error
+    if not callable(found):
+        raise BadInput(f"the registry of metrics names {path}, which is no function")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -35,11 +36,16 @@ class Index:
 
 @contextmanager
 def claim(out: Path) -> Iterator[None]:
-    """Hold the folder `out` against other builds, of other catalogs too. Raises BadInput if one is under way."""
+    """Hold the folder `out` against other builds, of other catalogs too. Raises BadInput if one is under way,
+    or if there can be no such folder."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise BadInput(f"{out} is a file; name a folder with --out") from None
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise BadInput(f"{out} cannot be made ({error.strerror}); name another folder with --out") from None
     descriptor = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,8 +8,7 @@ from typing import Any
 
 from catalog import Catalog, manifest
 from catalog.errors import BadInput
-from catalog.manifest import Manifest
-from catalog.manifest.names import FOLDER
+from catalog.manifest import Manifest, names
 
 
 def builds(catalog: Catalog) -> Iterator[tuple[Path, Manifest | None, str]]:
@@ -26,16 +25,18 @@ def builds(catalog: Catalog) -> Iterator[tuple[Path, Manifest | None, str]]:
 
 
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
-    """A row for each: manifest, created, samples, shards, where (None: its folder is gone), fingerprint."""
+    """A row for each: manifest, created, samples, shards, where (None: its folder is gone), fingerprint, and the name
+    it has `now` if a takedown has ended this one (else None)."""
     rows = []
+    now = names.now(catalog.root)
     for row in catalog.named("manifest/all").iter_rows(named=True):
-        folder = catalog.root / FOLDER / row["manifest"]
+        folder = catalog.root / names.FOLDER / row["manifest"]
         there = (folder / "manifest.json").is_file()
         rows.append(
             {
                 "manifest": row["manifest"], "created": row["created_at"].isoformat(" ", "seconds"),
                 "samples": row["samples"], "shards": 0, "where": str(folder) if there else None,
-                "fingerprint": row["fingerprint"],
+                "fingerprint": row["fingerprint"], "now": None if there else now.get(row["manifest"]),
             }
         )  # fmt: skip
     for path, found, first in builds(catalog):
@@ -44,6 +45,7 @@ def listing(catalog: Catalog) -> list[dict[str, Any]]:
                 {
                     "manifest": found.name, "created": first, "samples": found.info["samples"],
                     "shards": len(found.info["shards"]), "where": str(path), "fingerprint": found.fingerprint,
+                    "now": None,
                 }
             )  # fmt: skip
     return sorted(rows, key=lambda row: row["created"])

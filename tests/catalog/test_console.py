@@ -80,3 +80,15 @@ def test_a_terminal_sees_a_bar_and_lines_above_it() -> None:
     assert b"before\r\n" in shown
     assert b"amid" in shown
     assert b"score:  50%" in shown
+
+
+def test_a_group_alone_shows_its_help_as_it_is(command) -> None:
+    for name, args, word in (
+        ("lensdata", ("manifest",), "diff"),
+        ("lensdata", (), "ingest"),
+        ("lensmodel", (), "train"),
+    ):
+        alone, asked = command(name, *args), command(name, *args, "--help")
+        assert (alone.returncode, alone.stdout) == (2, "")
+        assert word in asked.stdout and len(asked.stdout.splitlines()) > 5
+        assert alone.stderr.splitlines() == asked.stdout.splitlines()

@@ -300,7 +300,7 @@ def test_a_command_goes_on_when_its_actor_is_killed(
     wait_until(lambda: set(at_work(short / "started")[0]) - {killed} or job.poll() is not None)
     out, err = job.communicate(timeout=120)
     assert job.returncode == 0, err
-    assert out == '{"images": 300, "failed": 0}\n'  # Ray's own notices stay out of it
+    assert out == '{"images": 300, "failed": 0, "without": {}}\n'  # Ray's own notices stay out of it
     assert err.startswith(f"ray: joined the cluster at {started['RAY_ADDRESS']}: 2 CPUs")
     assert all(line.startswith(("ray: ", "score: ")) for line in err.splitlines()), err
     assert same(tables(root), tables(ingested.parent / "scored"))

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,9 @@ import pytest
 import catalog
 from catalog import manifest
 from catalog.bytes import locate
-from catalog.errors import BadInput
+from catalog.errors import BadInput, LensError
 from catalog.manifest import files, names
-from catalog.store import snapshot
+from catalog.store import parts, snapshot
 from lensdata import score, vectors
 from lensdata.caption import copy_all
 from lensdata.ingest import ingest
@@ -351,3 +353,92 @@ def test_what_comes_back_is_counted_as_removed(
         "status"
     ].to_list()
     assert found == ["removed", "removed", "ok"]
+
+
+def holding(root: Path, text: bytes) -> list[str]:
+    """The files of a catalog in which `text` stands."""
+    return [
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and text in path.read_bytes()
+    ]
+
+
+def test_no_file_of_the_catalog_holds_a_text_any_more(tmp_path: Path, images: Path) -> None:
+    secret = "SECRETTEXT of somebody"
+    (images / "picture-0002.txt").write_text(secret)
+    opened = catalog.open(tmp_path / "own")
+    ingest(opened, [images], workers=1)
+    copy_all(opened)
+    database = opened.root / "catalog.duckdb"
+    database.chmod(0o640)
+    waiting = parts.write(opened.root, "ingest", "of-a-killed-job", pl.DataFrame({"alt_text": [secret]}))
+    assert "catalog.duckdb" in holding(opened.root, secret.encode())
+    others = "SELECT image_id, alt_text, status FROM images WHERE image_id <> 3 ORDER BY image_id"
+    tables = "SELECT table_name, sql FROM duckdb_tables() ORDER BY table_name"
+    views = "SELECT view_name, sql, comment FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
+    before = [opened.sql(text) for text in (others, tables, views)]
+    assert opened.sql("SELECT alt_text FROM images WHERE image_id = 3").item() == secret
+    remove(opened, [3], "x", [])
+    assert holding(opened.root, secret.encode()) == []
+    assert holding(opened.root, b"SECRETTEXT") == []
+    assert not waiting.exists()
+    assert sorted(path.name for path in opened.root.iterdir() if path.name.startswith("catalog.")) == [
+        database.name
+    ]
+    assert database.stat().st_mode & 0o777 == 0o640
+    assert [opened.sql(text).rows() for text in (others, tables, views)] == [rows.rows() for rows in before]
+    assert len(opened.sql("FROM trainable")) == 12
+    ingest(opened, [images], workers=1)  # the new file is written to as the old one was
+    assert opened.sql("SELECT status FROM images WHERE image_id = 3").item() == "removed"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import catalog
+from catalog.store import parts
+from lensdata.takedown import remove
+
+real = parts.fsync
+def killed(path):
+    if path.name.endswith(".new"):
+        os.kill(os.getpid(), 9)
+    real(path)
+parts.fsync = killed
+if __name__ == "__main__":
+    remove(catalog.open(sys.argv[1]), [3], "x", [])
+"""
+
+
+def test_a_takedown_killed_amid_the_new_file_leaves_the_old_and_is_completed(
+    tmp_path: Path, images: Path
+) -> None:
+    (images / "picture-0002.txt").write_text("SECRETTEXT")
+    opened = catalog.open(tmp_path / "own")
+    ingest(opened, [images], workers=1)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    done = subprocess.run([sys.executable, script, opened.root], check=False)
+    assert done.returncode == -9
+    assert (opened.root / "catalog.duckdb.new").is_file()
+    assert opened.sql("SELECT count(*) FROM images WHERE status = 'removed'").item() == 1
+    assert "catalog.duckdb" in holding(opened.root, b"SECRETTEXT")
+    remove(opened, [3], "x", [])
+    assert holding(opened.root, b"SECRETTEXT") == []
+    assert not (opened.root / "catalog.duckdb.new").exists()
+
+
+def test_a_disk_without_room_for_the_new_file_is_told_and_loses_nothing(
+    filled: catalog.Catalog, monkeypatch
+) -> None:
+    def full(*args: object, **more: object) -> None:
+        raise LensError("no space left")
+
+    monkeypatch.setattr("catalog.store.rewrite._copy", full)
+    with pytest.raises(
+        LensError, match=r"images are removed, but .* could not be written anew: no space left"
+    ):
+        remove(filled, [3], "x", [])
+    assert filled.sql("SELECT count(*) FROM images").item() == 12
+    assert filled.sql("SELECT status FROM images WHERE image_id = 3").item() == "removed"

@@ -29,7 +29,7 @@ def test_every_file_is_sql_that_duckdb_parses(path: Path) -> None:
         "tiers": {},
         "scorers": [(1, "nsfw"), (2, "clarity")] if path.parent.name == "schema" else [1, 2],
         "in_use": {"nsfw": 1}, "columns": ["nsfw", "warmth"], "rows": 1, "column": "source", "of_header": False,
-        "resumed": True, "home": "main",
+        "resumed": True, "home": "main", "table": "images",
     }  # fmt: skip
     queries = dict.fromkeys(("values", "selected", "select", "pairs"), "SELECT 1 AS value")
     assert duckdb.extract_statements(statements._filled(path.read_text(encoding="utf-8"), slots | queries))

@@ -270,3 +270,21 @@ def test_builds_of_other_sizes_are_told_apart(filled: catalog.Catalog, tmp_path:
     made(filled, tmp_path / "b", shard_samples=2)
     rows = filled.sql("SELECT build, sum(samples) AS n FROM shards GROUP BY build")
     assert rows["n"].to_list() == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--name", "", "--out", "s"), "'' cannot name a manifest"),
+        (
+            ("--out", "/proc/x"),
+            "/proc/x cannot be made (No such file or directory); name another folder with --out",
+        ),
+    ],
+)
+def test_a_name_or_folder_that_cannot_be_is_one_line(
+    command, filled: catalog.Catalog, args, told: str
+) -> None:
+    done = command("lensdata", "build-shards", *args)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lensdata: {told}") and done.stderr.count("\n") == 1

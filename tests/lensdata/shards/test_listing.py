@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,22 @@ def test_a_catalog_that_was_not_scored_is_one_line(command, tmp_path: Path) -> N
         assert "Error" not in done.stderr
     done = command("lensdata", "manifest", "diff", "a", "b")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+def test_a_name_that_a_takedown_ended_says_what_it_is_now(command, filled: catalog.Catalog) -> None:
+    filled.select().manifest("train")
+    victims = filled.select().frame()["image_id"].to_list()[:2]
+    for victim in victims:
+        assert command("lensdata", "remove", victim).returncode == 0
+    rows = json.loads(command("lensdata", "manifest", "list", "--json").stdout)
+    assert {row["manifest"]: row["now"] for row in rows} == {
+        "train": "train-r2", "train-r1": "train-r2", "train-r2": None,
+    }  # fmt: skip
+    assert "now" in command("lensdata", "manifest", "list").stdout
+    for ended in ("train", "train-r1"):
+        done = command("lensdata", "manifest", "diff", ended, "train-r2")
+        assert done.returncode == 2
+        assert f"the manifest {ended} was ended by a takedown; it is train-r2 now" in done.stderr
+    shutil.rmtree(filled.root / "manifests" / "train-r2")
+    done = command("lensdata", "manifest", "diff", "train-r2", "train-r2")
+    assert (done.returncode, "train-r2 was made, but its folder" in done.stderr) == (2, True)

@@ -1,0 +1,2 @@
+-- A new database file beside the catalog's.
+ATTACH '{{ path }}' AS rewritten (READ_WRITE)
