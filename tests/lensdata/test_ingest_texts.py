@@ -303,10 +303,10 @@ def test_the_totals_are_what_lies_there(command, tmp_path: Path) -> None:
         (
             "a.csv",
             "id,words\n1,x\n",
-            r"no column `url`; it has id, words: name one with --url-column, or one of paths",
+            r"no column of paths of images, such as `file_name`; it has id, words: name one with --image-column, or",
         ),
         ("a.jsonl", "[1]\n", r"a\.jsonl, line 1: not an object of JSON"),
-        ("a.jsonl", '{"image": "a.png"}\n{oh\n', r"a\.jsonl, line 2: not JSON"),
+        ("a.jsonl", "{oh\n", r"a\.jsonl, line 1: not JSON"),
         ("a.csv", "image,text\n", "holds no image"),
         ("a.csv", 'image,text\na.png,"open\n', "a quote within a quoted text is doubled"),
     ],

@@ -26,15 +26,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalog.bytes.place import Facts, Place
+from catalog.bytes.place import Facts, Place, suffix
 from catalog.errors import BadInput, LensError
 from catalog.store import parts, statements
-from lensdata.sources.item import LINE_SUFFIXES, TABLE_SUFFIXES, Item
+from lensdata.sources.item import IMAGE_SUFFIXES, LINE_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Columns
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.columns import TEXTLESS, paths_and_texts, read
+from lensdata.sources.tables.columns import (
+    image_column,
+    is_list,
+    listed,
+    paths_and_texts,
+    read,
+    tell_textless,
+)
+from lensdata.sources.tables.fault import FAULT, Faults
 from lensdata.sources.tables.open import row_file
-from lensdata.sources.tables.rowfile import Batch
+from lensdata.sources.tables.rowfile import OF_IMAGES, Batch, RowFile
 from lensdata.sources.texts import values
 
 PAGE = 16_384  # images
@@ -55,6 +63,8 @@ ROWS = pa.schema(
 MET = pa.schema([("row", pa.int64())])
 GAVE = "rows of tables beside images that gave them texts"
 UNMET = "rows of tables beside images that name no image below their folder"
+TEXTLESS_ROW = "rows of tables beside images that have no text for theirs"
+PATHLESS = "tables beside images without a column of paths, such as `file_name` (name it with --image-column)"
 AGAIN = "rows of tables beside images for an image that had its texts already"
 
 
@@ -143,10 +153,11 @@ class _Kept:
         self.database = duckdb.connect(
             config={"memory_limit": MEMORY, "temp_directory": str(above / f"{name}{SPILL}")}
         )
-        self.again = 0
+        self.again = self.textless = 0
+        self.faults = Faults()
         try:
             with pq.ParquetWriter(raw, ROWS, compression="zstd") as writer:
-                for batch in _keyed(table, found):
+                for batch in _keyed(table, found, self.faults):
                     writer.write_table(batch)
             ordered = self._ask("ingest/texts/sort", raw=str(raw)).to_arrow_reader(parts.ROW_GROUP)
             with pq.ParquetWriter(self.rows, ROWS, compression="zstd") as writer:
@@ -169,6 +180,7 @@ class _Kept:
         for ordinal, same in groupby(found.to_pylist(), key=lambda row: row["ordinal"]):
             several = list(same)
             self.again += len(several) - 1
+            self.textless += not any(several[0][name] for name in values.NAMES)
             yield ordinal, several[0]
 
     def close(self, survey: Survey | None) -> None:
@@ -178,11 +190,16 @@ class _Kept:
         if survey is not None:
             told = self._ask("ingest/texts/unmet", rows=str(self.rows), met=str(self.path))
             count, unmet, example = told.fetchall()[0]
+            first = f": {example}"
+            if example and suffix(example) not in IMAGE_SUFFIXES:
+                first += ", a path without an image's ending"
+            gave = count - unmet - self.again - self.textless
             for kind, rows_of_kind, which in (
-                (GAVE, count - unmet - self.again, ""), (AGAIN, self.again, ""), (UNMET, unmet, f": {example}"),
+                (GAVE, gave, ""), (TEXTLESS_ROW, self.textless, ""), (AGAIN, self.again, ""), (UNMET, unmet, first),
             ):  # fmt: skip
                 if rows_of_kind or (kind == GAVE and not unmet):
                     survey.note(kind, f"{self.table.path}{which}", rows_of_kind)
+            self.faults.tell(survey, self.table.path)
         self.database.close()
         for path in (self.rows, self.path):
             path.unlink(missing_ok=True)
@@ -197,20 +214,32 @@ def _open(table: Table, columns: Columns, survey: Survey, root: Path) -> _Kept |
         file = row_file(table.place, table.facts)
         named = paths_and_texts(file, columns)
         if named is None:
-            return table
-        if not named.keys() & values.NAMES.keys():
-            survey.note(TEXTLESS, f"{table.path}, which has {', '.join(file.kinds)}")
+            if is_list(file, columns) or _has_images(file, columns):
+                return table
+            survey.note(PATHLESS, f"{table.path}, which has {listed(file)}")
             return replace(table, told=False)
+        told = tell_textless(file, named, survey)
+        if not named.keys() & values.NAMES.keys():
+            return replace(table, told=not told)
         return _Kept(table, read(file, named, READ_ROWS), root)
     except BadInput as error:
-        survey.note("tables beside images that cannot be read", str(error))
+        survey.refuse_table("tables beside images that cannot be read", str(error))
         return replace(table, told=False)
 
 
-def _keyed(table: Table, found: Iterator[Batch]) -> Iterator[pa.Table]:
-    """The rows that name a file, as ROWS has them."""
+def _has_images(file: RowFile, columns: Columns) -> bool:
+    """Whether a table without paths holds images itself."""
+    try:
+        return file.kinds[image_column(file, columns)] in OF_IMAGES
+    except BadInput:
+        return False
+
+
+def _keyed(table: Table, found: Iterator[Batch], faults: Faults) -> Iterator[pa.Table]:
+    """The rows that name a file, as ROWS has them; what is wrong with any goes to `faults`."""
     number = 0
     for batch in found:
+        faults.add(batch.pop(FAULT))
         paths = [path.strip() if isinstance(path, str) else "" for path in batch["image"]]
         made = batch | {
             "key": [_key(table.folder, path) for path in paths],

@@ -119,7 +119,7 @@ def test_tables_that_are_none_of_texts_are_told(tmp_path: Path) -> None:
     (folder / "labels.csv").write_text("file_name,label\na.png,3\n")
     (folder / "stats.csv").write_text("n,mean\n1,2\n")
     (folder / "urls.csv").write_text("url,caption\nhttp://a/b.png,x\n")
-    (folder / "bad.jsonl").write_text('{"file_name": "a.png", "text": "x"}\n{oh\n')
+    (folder / "bad.csv").write_text('file_name,text\na.png,"x\n')
     (folder / "junk.parquet").write_bytes(b"junk")
     make_tar(folder / "00000.tar", [("k.png", png(2))])
     pl.DataFrame({"file_name": ["a.png"], "text": ["of the tar"]}).write_parquet(folder / "00000.parquet")
@@ -129,7 +129,9 @@ def test_tables_that_are_none_of_texts_are_told(tmp_path: Path) -> None:
         "tables without a column that is surely of texts (name it with --text-column): 1 (such as" in told
         and "which has file_name, label" in told
     )
-    assert "lists inside folders passed over (name them to ingest them): 2 (" in told
+    assert "lists inside folders passed over (name them to ingest them): 1 (" in told
+    assert "tables beside images without a column of paths, such as `file_name`" in told
+    assert "stats.csv, which has n, mean)" in told
     assert "tables beside images that cannot be read: 2 (" in told
     assert "tables that tell of the tar of their name passed over: 1" in told
     found, told = texts(folder, tmp_path / "root", Columns(text="label"))
