@@ -80,3 +80,16 @@ def test_a_terminal_sees_a_bar_and_lines_above_it() -> None:
     assert b"before\r\n" in shown
     assert b"amid" in shown
     assert b"score:  50%" in shown
+
+
+def test_a_plain_line_that_said_all_is_not_said_again() -> None:
+    code = (
+        "from catalog import console\n"
+        "console.PLAIN_LINE_SECONDS = 0\n"
+        "for steps in ((3,), (3, 0), (), (1, 2)):\n"
+        "    bar = console.TerminalBar(3, 'ingest', 'images')\n"
+        "    for n in steps: bar.update(n, '')\n"
+        "    bar.close()\n"
+    )
+    told = [line.partition(" images")[0] for line in python(code).stderr.splitlines()]
+    assert told == ["ingest: 3/3", *["ingest: 3/3"] * 2, "ingest: 0/3", "ingest: 1/3", "ingest: 3/3"]

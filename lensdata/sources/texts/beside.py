@@ -63,7 +63,7 @@ ROWS = pa.schema(
 MET = pa.schema([("row", pa.int64())])
 GAVE = "rows of tables beside images that gave them texts"
 UNMET = "rows of tables beside images that name no image below their folder"
-TEXTLESS_ROW = "rows of tables beside images that have no text for theirs"
+EMPTY = "rows of tables beside images without a text"
 PATHLESS = "tables beside images without a column of paths, such as `file_name` (name it with --image-column)"
 AGAIN = "rows of tables beside images for an image that had its texts already"
 
@@ -153,7 +153,7 @@ class _Kept:
         self.database = duckdb.connect(
             config={"memory_limit": MEMORY, "temp_directory": str(above / f"{name}{SPILL}")}
         )
-        self.again = self.textless = 0
+        self.gave = self.empty = self.again = 0
         self.faults = Faults()
         try:
             with pq.ParquetWriter(raw, ROWS, compression="zstd") as writer:
@@ -180,8 +180,11 @@ class _Kept:
         for ordinal, same in groupby(found.to_pylist(), key=lambda row: row["ordinal"]):
             several = list(same)
             self.again += len(several) - 1
-            self.textless += not any(several[0][name] for name in values.NAMES)
-            yield ordinal, several[0]
+            texts = several[0]
+            gave = any(texts[name] for name in values.NAMES)
+            self.gave += gave
+            self.empty += not gave and not (texts["alt_error"] or "").startswith(values.ROW)
+            yield ordinal, texts
 
     def close(self, survey: Survey | None) -> None:
         """Tell what became of its rows, unless the listing ended early, and remove what was kept."""
@@ -193,11 +196,10 @@ class _Kept:
             first = f": {example}"
             if example and suffix(example) not in IMAGE_SUFFIXES:
                 first += ", a path without an image's ending"
-            gave = count - unmet - self.again - self.textless
             for kind, rows_of_kind, which in (
-                (GAVE, gave, ""), (TEXTLESS_ROW, self.textless, ""), (AGAIN, self.again, ""), (UNMET, unmet, first),
+                (GAVE, self.gave, ""), (EMPTY, self.empty, ""), (AGAIN, self.again, ""), (UNMET, unmet, first),
             ):  # fmt: skip
-                if rows_of_kind or (kind == GAVE and not unmet):
+                if rows_of_kind or (kind == GAVE and not count):
                     survey.note(kind, f"{self.table.path}{which}", rows_of_kind)
             self.faults.tell(survey, self.table.path)
         self.database.close()

@@ -212,7 +212,11 @@ def test_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
             "no column 'nope'; it has id, URL, Caption: name one with --url-column",
         ),
         ("a.csv", Columns(text="nope"), "name one with --text-column"),
-        ("b.tsv", Columns(), "no column of paths of images, .* a column of URLs to download with --url-column"),
+        (
+            "b.tsv",
+            Columns(),
+            "no column of paths of images, .* a column of URLs to download with --url-column",
+        ),
         ("c.parquet", Columns(image="jpg"), "no column 'jpg'"),
         ("c.parquet", Columns(url="URL", text="license"), None),
     ):
