@@ -129,12 +129,12 @@ def _record(names: Sequence[str], fields: Sequence[str], line: int) -> Record:
     """The row that ends in `line`. Empty fields after the last column are what spreadsheets fill rows up with. Of a row
     with other fields too many, from an unquoted delimiter, only the outermost may be where they belong."""
     record: Record = dict(zip(names, fields, strict=False))
+    if len(fields) == len(names):  # nearly all
+        return record
     width = max((n for n, name in enumerate(names, 1) if name), default=0)
     if any(field.strip() for field in fields[len(names) :]):
-        there = max(n for n, field in enumerate(fields, 1) if field.strip())
-        record = {names[0]: fields[0], names[-1]: fields[there - 1]} if names else {}
-        if len(names) == 1:
-            record = {}
+        there = [field for field in fields if field.strip()]
+        record = {names[0]: fields[0], names[-1]: there[-1]} if len(names) > 1 else {}
         record[FAULT] = Fault(MORE, line, f"{len(fields)} instead of {len(names)}, {QUOTING}")
     elif len(fields) < width:
         record[FAULT] = Fault(FEWER, line, f"{len(fields)} instead of {width}", shifted=False)
