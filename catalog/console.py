@@ -68,7 +68,7 @@ class TerminalBar:
 
     def __init__(self, total: int | None, label: str, unit: str) -> None:
         self._total, self._label, self._unit = total, label, unit
-        self._done = 0
+        self._done, self._shown = 0, -1  # the latter is what the last plain line said
         self._start = self._last = time.monotonic()
         self._bar: Any = None
         if sys.stderr.isatty():
@@ -90,6 +90,7 @@ class TerminalBar:
         seconds = max(time.monotonic() - self._start, 1e-9)
         of = f"/{self._total}" if self._total is not None else ""
         tail = f", {note}" if note else ""
+        self._shown = self._done
         print(
             f"{self._label}: {self._done}{of} {self._unit}, {self._done / seconds:.1f}/s{tail}",
             file=sys.stderr,
@@ -99,7 +100,7 @@ class TerminalBar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif self._done or self._total:
+        elif (self._done or self._total) and self._shown != self._done:
             self._plain()
 
 

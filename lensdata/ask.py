@@ -54,6 +54,8 @@ def find(catalog: Catalog, text: str) -> tuple[list[int], bool]:
     It is an id, a path, a URL (of the image, or that it was downloaded from), the end of either, or a tar or table,
     which names all in it. Raises BadInput if the catalog holds none of these.
     """
+    if not text.strip():
+        raise BadInput("the image to look for is empty; give an id, a path or a URL")
     if text.isascii() and text.isdigit():
         return [int(text)], False
     bare = text.removeprefix("file://")

@@ -97,7 +97,7 @@ def ingest(
         say(f"ingest: {line}")
     if listing.broke is not None:
         raise listing.broke
-    return ingested(tally, listed, lost, moved)
+    return ingested(tally, listed, lost, moved, listing.survey)
 
 
 def _one_after_another(sources: Sequence[Source]) -> list[list[Source]]:

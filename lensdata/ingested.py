@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from catalog import pixels
-from lensdata.sources import counted
+from lensdata.sources import Survey, counted
+from lensdata.sources.texts.values import ROW
 
 READABLE = (pixels.OK, pixels.OK_WARNINGS)
 SHOWN = 6  # reasons told on the line
@@ -24,7 +25,8 @@ class Ingested:
 
     `taken_down` of them were taken down before, under whatever name, and stay removed. `states` counts the added by
     status, `not_downloaded` those of the added and updated that are URLs which could not be had, `not_read` others that
-    are not readable; `texts_unused` and `texts_mended` their texts, by reason.
+    are not readable; `texts_unused` and `texts_mended` their texts, by reason. `rows_unused` counts rows of tables and
+    lists that could not be read, by reason, `tables_unused` tables whose texts, or some of them, could not be had.
     """
 
     added: int
@@ -38,6 +40,8 @@ class Ingested:
     not_read: int = 0
     texts_unused: dict[str, int] = field(default_factory=dict)
     texts_mended: dict[str, int] = field(default_factory=dict)
+    rows_unused: dict[str, int] = field(default_factory=dict)
+    tables_unused: int = 0
 
     def __str__(self) -> str:
         return self.line()
@@ -62,6 +66,12 @@ class Ingested:
             told.append(f"{sum(self.texts_unused.values())} texts not used ({_reasons(self.texts_unused)})")
         if self.texts_mended:
             told.append(f"{sum(self.texts_mended.values())} texts mended ({_reasons(self.texts_mended)})")
+        if self.rows_unused:
+            told.append(
+                f"{sum(self.rows_unused.values())} rows of tables not used ({_reasons(self.rows_unused)})"
+            )
+        if self.tables_unused:
+            told.append(f"{self.tables_unused} tables of texts not used")
         return "; ".join(told)
 
 
@@ -72,6 +82,9 @@ def count(frame: pl.DataFrame) -> dict[str, int]:
     told = frame.filter(new | changed)
     failed = told.filter(~pl.col("status").is_in(READABLE))
     unused, mended = counted(told["alt_error"].drop_nulls())
+    unused = Counter(
+        {why: n for why, n in unused.items() if not why.startswith(ROW)}
+    )  # those the survey counts
     tally = {"added": int(new.sum()), "updated": int(changed.sum())}
     tally |= {"failed": failed.height, "not downloaded": failed.filter(pl.col("uri") == pl.col("url")).height}
     states = Counter(frame.filter(new)["status"].to_list())
@@ -80,14 +93,16 @@ def count(frame: pl.DataFrame) -> dict[str, int]:
     return tally
 
 
-def ingested(tally: Mapping[str, int], listed: int, gone: int, moved: int) -> Ingested:
-    """What an ingest did that listed so many images, by the sum of its parts' tallies, without those that had moved."""
+def ingested(tally: Mapping[str, int], listed: int, gone: int, moved: int, survey: Survey) -> Ingested:
+    """What an ingest did that listed so many images, by the sum of its parts' tallies, without those that had moved,
+    and by what the listing met."""
     added, updated = tally.get("added", 0), tally.get("updated", 0)
     failed, downloads = tally.get("failed", 0), tally.get("not downloaded", 0)
     unchanged = listed - added - updated - moved
     return Ingested(
         added, updated, unchanged, gone, moved, tally.get(REMOVED, 0), _under(tally, STATE), downloads,
-        failed - downloads, _under(tally, UNUSED), _under(tally, MENDED),
+        failed - downloads, _under(tally, UNUSED), _under(tally, MENDED), dict(survey.rows_unused),
+        survey.tables_unused,
     )  # fmt: skip
 
 

@@ -26,11 +26,19 @@ from lensdata.sources.tables.table import Table, files_of, is_saved
 from lensdata.sources.tar import Tar
 from lensdata.sources.walk import Walk
 
+SHOWN = 40  # characters of a data: URI
+
 
 def parse(text: str) -> Place:
     """What a source on the command line names: a URL stays one, file:// and anything else is a path. Raises BadInput
-    for an empty one, which an unset variable of a shell leaves; as a path it would be the current folder."""
+    for an empty one, which an unset variable of a shell leaves (as a path it would be the current folder), and for a
+    `data:` URI."""
     path = text.removeprefix("file://")
+    if path[:5].lower() == "data:" and "," in path and not os.path.exists(path):  # noqa: PTH110 (too long a name is none)
+        raise BadInput(
+            f"{printable(path[:SHOWN])}... is an image itself and no place of images; put it into a column "
+            "`image` of a table, in quotes if that is a .csv, or save it as a file in a folder"
+        )
     if not path.strip():
         raise BadInput("a source is empty; write `.` for the current folder")
     return path if "://" in path else Path(path)
@@ -72,6 +80,11 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
     except FileNotFoundError:
         if is_pattern(place):
             return Glob(place, columns)
+        if _is_web(place):
+            raise BadInput(
+                f"there is nothing at {printable(str(place))}, or no answer from there; if it is the URL of an image, "
+                "put it into a list (a text file with a URL a line) and ingest that"
+            ) from None
         raise BadInput(f"there is no file or folder {printable(str(place))}") from None
     except OSError as error:
         raise BadInput(f"{printable(str(place))} cannot be read: {reason(error)}") from None
@@ -81,6 +94,12 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
         if isinstance(place, str):
             return Prefix(place, columns)
         return Table(place, files_of(place), columns) if is_saved(place) else Folder(place, columns)
+    if suffix(place) in IMAGE_SUFFIXES:
+        above = str(place).rpartition("/")[0] or "/"
+        raise BadInput(
+            f"{printable(str(place))} is one image; name its folder, {printable(above)}, or a pattern in quotes "
+            "that it matches"
+        )
     if suffix(place) == ".txt":
         return UrlList(place, facts, columns)
     if suffix(place) in (*TABLE_SUFFIXES, *LINE_SUFFIXES):
@@ -93,11 +112,12 @@ def open(place: Place, columns: Columns = DEFAULTS) -> Source:
 
 def _is_one_image(place: Place) -> bool:
     """Whether `place` is a web address that ends like an image's."""
-    scheme, _, rest = str(place).partition("://")
-    path = re.split("[?#]", rest)[0]
-    return (
-        isinstance(place, str) and scheme.lower() in HTTP and "/" in path and suffix(path) in IMAGE_SUFFIXES
-    )
+    path = re.split("[?#]", str(place).partition("://")[2])[0]
+    return _is_web(place) and "/" in path and suffix(path) in IMAGE_SUFFIXES
+
+
+def _is_web(place: Place) -> bool:
+    return isinstance(place, str) and place.partition("://")[0].lower() in HTTP
 
 
 def _look(place: Place) -> tuple[bool, Facts]:

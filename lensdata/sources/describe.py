@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import nullcontext
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,6 +15,7 @@ from catalog.extras import Missing
 from lensdata.sources.item import Item, Range
 from lensdata.sources.texts import values
 from lensdata.sources.texts.decode import decode
+from lensdata.sources.texts.json_text import from_json
 
 MAX_IMAGE_BYTES = 2**30
 NO_FIELD = "sidecar .json: no field that is known to be a text"
@@ -91,7 +91,7 @@ def describe_text(item: Item, reading: Reading = nullcontext) -> dict[str, Any]:
             why = fields.pop("alt_error")
             told.append(None if why == NO_FIELD and any(found[name] for name in values.NAMES) else why)
             found = fields | {column: text for column, text in found.items() if text}
-        except (ValueError, LensError, RecursionError) as error:
+        except (ValueError, LensError) as error:
             told.append(f"sidecar .json: {_why(error)}")
             passing = passing or getattr(error, "passing", False)
     return values.finished(found, told) | ({"passing": True} if passing else {})
@@ -104,16 +104,11 @@ def _why(error: Exception) -> str:
 def _fields(where: Range, reading: Reading) -> dict[str, Any]:
     """The texts and origin in a .json."""
     data, told = _sidecar(where, reading), None
-    try:
-        if (
-            b"\0" in data[:4]
-        ):  # JSON begins with ASCII, so that its zero bytes tell UTF-16 and UTF-32 for sure
-            fields = json.loads(data)
-        else:
-            text, told = decode(data)
-            fields = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"not JSON ({error})") from None
+    if b"\0" in data[:4]:  # JSON begins with ASCII, so that its zero bytes tell UTF-16 and UTF-32 for sure
+        fields = from_json(data)
+    else:
+        text, told = decode(data)
+        fields = from_json(text)
     if not isinstance(fields, dict):
         raise ValueError("not an object of JSON")
     found: dict[str, Any] = values.texts_of(fields, values.OF_JSON | values.ORIGIN)

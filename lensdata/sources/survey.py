@@ -18,7 +18,8 @@ class Survey:
 
     `endings` counts some kinds by ending, too. `tars` maps the uri of every tar that could be opened to its (size in
     bytes, mtime in ns). `roots` are the folders and prefixes that were listed to their end, `unlisted` what of them
-    (folders, tars) could not be.
+    (folders, tars) could not be. `rows_unused` counts rows of tables that could not be read by their reasons, and
+    `tables_unused` tables whose texts could not be had.
     """
 
     passed_over: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -26,11 +27,23 @@ class Survey:
     tars: dict[str, tuple[int, int]] = field(default_factory=dict)
     roots: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
+    rows_unused: Counter[str] = field(default_factory=Counter)
+    tables_unused: int = 0
 
     def unread(self, kind: str, folder: str) -> None:
         """Count a folder that could not be listed: what is known below it is not taken for gone."""
         self.note(kind, folder)
         self.unlisted.append(folder)
+
+    def refuse_rows(self, reason: str, example: str, count: int) -> None:
+        """Count rows of a table that could not be read."""
+        self.rows_unused[reason] += count
+        self.note(f"rows of tables that are not used: {reason}", example, count)
+
+    def refuse_table(self, kind: str, example: str) -> None:
+        """Count a table whose texts, or some of them, could not be had."""
+        self.tables_unused += 1
+        self.note(kind, example)
 
     def note(self, kind: str, example: str | Path, count: int = 1, ending: str | None = None) -> None:
         """Count `count` things of `kind`, also by their `ending` ("" for none) if it is given; the first of a kind
@@ -50,6 +63,8 @@ class Survey:
         self.tars |= other.tars
         self.roots += other.roots
         self.unlisted += other.unlisted
+        self.rows_unused += other.rows_unused
+        self.tables_unused += other.tables_unused
 
     def lines(self) -> list[str]:
         """One printable line for each kind."""

@@ -17,7 +17,8 @@ from lensdata.sources.item import IMAGE_SUFFIXES, LINE_SUFFIXES, LIST_SUFFIXES, 
 from lensdata.sources.source import Begun, Columns, Source
 from lensdata.sources.survey import Survey
 from lensdata.sources.tar import Tar
-from lensdata.sources.texts.beside import ENDINGS, Beside, Table
+from lensdata.sources.texts.beside import ENDINGS, Beside
+from lensdata.sources.texts.sorted_table import Table
 
 COMPRESSED_TAR = re.compile(r"\.(tgz|tbz2?|txz|tar\.\w+)$", re.IGNORECASE)
 OUR_FORMAT = re.compile(rb'"format":\s*"lens-manifest/')  # in the manifest.json of shards that Lens wrote

@@ -92,3 +92,16 @@ def test_a_group_alone_shows_its_help_as_it_is(command) -> None:
         assert (alone.returncode, alone.stdout) == (2, "")
         assert word in asked.stdout and len(asked.stdout.splitlines()) > 5
         assert alone.stderr.splitlines() == asked.stdout.splitlines()
+
+
+def test_a_plain_line_that_said_all_is_not_said_again() -> None:
+    code = (
+        "from catalog import console\n"
+        "console.PLAIN_LINE_SECONDS = 0\n"
+        "for steps in ((3,), (3, 0), (), (1, 2)):\n"
+        "    bar = console.TerminalBar(3, 'ingest', 'images')\n"
+        "    for n in steps: bar.update(n, '')\n"
+        "    bar.close()\n"
+    )
+    told = [line.partition(" images")[0] for line in python(code).stderr.splitlines()]
+    assert told == ["ingest: 3/3", *["ingest: 3/3"] * 2, "ingest: 0/3", "ingest: 1/3", "ingest: 3/3"]

@@ -120,6 +120,22 @@ def test_sidecars_of_every_encoding_and_kind(opened: catalog.Catalog, tmp_path: 
     assert found(opened)["caption"] == ("another", None)
 
 
+def test_json_that_python_does_not_read_is_told_in_plain_words(
+    opened: catalog.Catalog, tmp_path: Path
+) -> None:
+    folder = tmp_path / "f"
+    put(folder, "long", ".json", b'{"caption": "a cat", "n": ' + b"9" * 5000 + b"}")
+    put(folder, "longer", ".json", b'{"caption": ' + b"9" * 5000 + b"}")
+    put(folder, "deep", ".json", b"[" * 100_000)
+    done = ingest(opened, [folder], workers=1)
+    assert found(opened) == {
+        "long": ("a cat", None),
+        "longer": (None, "caption: a number, no text"),
+        "deep": (None, "sidecar .json: JSON that is nested too deeply"),
+    }
+    assert sum(done.texts_unused.values()) == 2
+
+
 def test_lists_of_every_encoding(opened: catalog.Catalog, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv(img2dataset.VARIABLE, FAKE)
     with serve() as web:
@@ -303,10 +319,10 @@ def test_the_totals_are_what_lies_there(command, tmp_path: Path) -> None:
         (
             "a.csv",
             "id,words\n1,x\n",
-            r"no column `url`; it has id, words: name one with --url-column, or one of paths",
+            r"no column of paths of images, such as `file_name`; it has id, words: name one with --image-column, or",
         ),
         ("a.jsonl", "[1]\n", r"a\.jsonl, line 1: not an object of JSON"),
-        ("a.jsonl", '{"image": "a.png"}\n{oh\n', r"a\.jsonl, line 2: not JSON"),
+        ("a.jsonl", "{oh\n", r"a\.jsonl, line 1: not JSON"),
         ("a.csv", "image,text\n", "holds no image"),
         ("a.csv", 'image,text\na.png,"open\n', "a quote within a quoted text is doubled"),
     ],

@@ -11,6 +11,7 @@ from catalog.errors import BadInput
 from lensdata.sources.lists.address import shown
 from lensdata.sources.source import Columns
 from lensdata.sources.tables.columns import columns_read, texts_in, url_column
+from lensdata.sources.tables.fault import FAULT, Faults
 from lensdata.sources.tables.rowfile import RowFile
 from lensdata.sources.texts import values
 from lensdata.sources.texts.decode import Undecodable, piece, stream
@@ -36,10 +37,11 @@ def of_text(path: Place, facts: Facts) -> Iterator[Line]:
     return _text_lines(path, text, western)
 
 
-def of_rows(file: RowFile, columns: Columns) -> Iterator[Line]:
-    """The rows with a URL, in order; the columns are checked at once. Raises BadInput, then and on the way."""
+def of_rows(file: RowFile, columns: Columns, faults: Faults) -> Iterator[Line]:
+    """The rows with a URL, in order; the columns are checked at once. Rows with a fault are told to `faults`: what of
+    them is the URL is not known, unless they only lack fields. Raises BadInput, then and on the way."""
     named = texts_in(file, columns) | {"url": url_column(file, columns)}
-    return _rows(file, named)
+    return _rows(file, named, faults)
 
 
 def _text_lines(path: Place, text: io.TextIOWrapper, western: bool) -> Iterator[Line]:
@@ -51,14 +53,16 @@ def _text_lines(path: Place, text: io.TextIOWrapper, western: bool) -> Iterator[
         raise BadInput(f"{printable(str(path))} is damaged: {error}") from None
 
 
-def _rows(file: RowFile, named: dict[str, str]) -> Iterator[Line]:
+def _rows(file: RowFile, named: dict[str, str], faults: Faults) -> Iterator[Line]:
     texts = {key: name for key, name in named.items() if key != "url"}
     for batch in file.batches(sorted(set(named.values())), TABLE_ROWS):
         urls = batch[named["url"]]
         cells = {key: batch[name] for key, name in texts.items()} or {"image": urls}
-        found = columns_read(cells, texts, file.western)
+        found = columns_read(cells, texts, file.western, batch.get(FAULT))
+        faults.add(found[FAULT])
         for n, url in enumerate(urls):
-            if isinstance(url, str) and url.strip():
+            shifted = found[FAULT][n] is not None and found[FAULT][n].shifted
+            if isinstance(url, str) and url.strip() and not shifted:
                 yield shown(_decoded(url.strip(), file.western)), {key: found[key][n] for key in TOLD}
 
 

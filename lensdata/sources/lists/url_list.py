@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from catalog.bytes import place
 from catalog.bytes.place import Facts, Place
 from catalog.errors import BadInput
+from catalog.store import parts
 from lensdata.sources.item import Item
 from lensdata.sources.kept import Kept
 from lensdata.sources.lists import img2dataset, lines
@@ -16,10 +18,12 @@ from lensdata.sources.lists.address import is_url
 from lensdata.sources.lists.downloads import list_downloads
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.columns import TEXTLESS, texts_in, url_column, without_texts
+from lensdata.sources.tables.columns import tell_textless, texts_in, url_column
+from lensdata.sources.tables.fault import Faults
 from lensdata.sources.tables.reader import TableFile
 from lensdata.sources.tables.rowfile import RowFile
 
+FAULTS = "faults.json"  # what was wrong with the rows of a list that are not known by their URLs
 LOOK = 100_000  # lines among which there must be a URL
 
 
@@ -33,6 +37,7 @@ class UrlList(Source):
         self.facts, self.columns, self.table = facts, columns, table
         self._lines: Iterator[lines.Line] | None = None
         self._begun = False
+        self._faults = Faults()
 
     def look(self) -> None:
         """Raise BadInput if the list cannot be read or lacks a column."""
@@ -40,7 +45,8 @@ class UrlList(Source):
             if self.table is None:
                 self._lines = lines.of_text(self.place, self.facts)
             else:
-                self._lines = lines.of_rows(self.table, self.columns)
+                self._faults = Faults()
+                self._lines = lines.of_rows(self.table, self.columns, self._faults)
 
     def check(self) -> None:
         """Of a text reads as far as the first URL, of a table the footer; and finds what downloads."""
@@ -77,11 +83,21 @@ class UrlList(Source):
         self.look()
         if self.table is not None:
             named = texts_in(self.table, self.columns) | {"url": url_column(self.table, self.columns)}
-            if told := without_texts(self.table, named):
-                survey.note(TEXTLESS, told)
+            tell_textless(self.table, named, survey)
         kept = Kept(root / "downloads", place.stem(self.place)[:40], str(self.place))
         wanted = {
             "source": str(self.place), "facts": list(self.facts), "url": self.columns.url, "text": self.columns.text,
             **self.columns.further,
         }  # fmt: skip
-        return list_downloads(kept, wanted, self.lines, survey, retry)
+        known = kept.is_of(wanted)  # then the lines are not read again
+        yield from list_downloads(kept, wanted, self.lines, survey, retry)
+        told = kept.folder / FAULTS
+        if not known:
+            told.unlink(missing_ok=True)
+            if self._faults.counts:
+                parts.write_bytes(told, json.dumps(self._faults.counts).encode())
+        elif told.is_file():
+            self._faults = Faults(
+                {why: (n, first) for why, (n, first) in json.loads(told.read_bytes()).items()}
+            )
+        self._faults.tell(survey, self.place)

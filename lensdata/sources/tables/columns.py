@@ -6,8 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from catalog.bytes.place import suffix
 from catalog.errors import BadInput
+from lensdata.sources.item import IMAGE_SUFFIXES
 from lensdata.sources.source import DEFAULTS, Columns
+from lensdata.sources.survey import Survey
+from lensdata.sources.tables.fault import FAULT, Fault
 from lensdata.sources.tables.rowfile import ANY, IMAGE, OF_IMAGES, OF_TEXT, TEXT, Batch, RowFile
 from lensdata.sources.texts import values
 
@@ -16,6 +20,8 @@ PATHS = ("file_name", "filename", "filepath", "file_path", "path", "image_path",
          "file", "img_path", "image_name")  # fmt: skip
 IMAGES = ("image", "jpg", "png", "webp", "jpeg", "image_bytes")
 TEXTLESS = "tables without a column that is surely of texts (name it with --text-column)"
+DOUBLED = "tables with several columns of one name for the text (rename all but one)"
+HEADERLESS = "the first line must name the columns, as `file_name,caption` does"
 Named = dict[str, str]  # `image`, `url`, `licence` and the names of texts -> the file's column of it
 
 
@@ -47,8 +53,8 @@ def image_column(file: RowFile, columns: Columns) -> str:
     same = _guess(file, (DEFAULTS.image,), None)
     if same is None and file.of_lines:
         raise BadInput(
-            f"{file.shown} has no column `url`; it has {_listed(file)}: name one with --url-column, or one of paths of "
-            "images with --image-column"
+            f"{file.shown} has no column of paths of images, such as `file_name`; it has {listed(file)}: name one with "
+            "--image-column, or a column of URLs to download with --url-column"
         )
     return _named(
         file, same or columns.image, "--image-column", OF_IMAGES, "image bytes, paths or {bytes, path}"
@@ -73,9 +79,7 @@ def url_column(file: RowFile, columns: Columns) -> str:
         return _named(file, columns.url, "--url-column", (TEXT, ANY), "text")
     found = _guess(file, values.ORIGIN["url"], (TEXT, ANY))
     if found is None:
-        raise BadInput(
-            f"{file.shown} has no column `url`; it has {_listed(file)}: name one with --url-column"
-        )
+        raise BadInput(f"{file.shown} has no column `url`; it has {listed(file)}: name one with --url-column")
     return found
 
 
@@ -92,28 +96,51 @@ def texts_in(file: RowFile, columns: Columns) -> Named:
     return named
 
 
-def without_texts(file: RowFile, named: Named) -> str | None:
-    """What to tell of a file of whose columns none is known to be of texts, though some may be."""
-    if named.keys() & values.NAMES.keys():
-        return None
+def tell_textless(file: RowFile, named: Named, survey: Survey) -> bool:
+    """Note a file of which a text is lost because several columns have its name, or of whose columns none is known to
+    be of texts, though some may be. Returns whether it is such a file."""
+    for key, guesses in values.NAMES.items():
+        if key not in named and (name := _doubled(file, guesses)):
+            survey.refuse_table(DOUBLED, f"{file.shown}, which has {name!r} more than once")
+            return True
     others = [name for name, kind in file.kinds.items() if kind in OF_TEXT and name not in named.values()]
-    return f"{file.shown}, which has {_listed(file)}" if others else None
+    if named.keys() & values.NAMES.keys() or not others:
+        return False
+    survey.note(TEXTLESS, f"{file.shown}, which has {listed(file)}")
+    return True
+
+
+def _doubled(file: RowFile, wanted: Sequence[str]) -> str | None:
+    """The first of `wanted` that several of the file's columns are called."""
+    names = [name.lower() for name in (*file.kinds, *file.repeated, *file.repeated)]
+    return next((want for want in wanted if names.count(want) > 1), None)
+
+
+def listed(file: RowFile) -> str:
+    """The file's columns, as a message may have them."""
+    twice = [f"{name} (more than once)" for name in file.repeated]
+    headerless = file.of_lines and any(suffix(name) in IMAGE_SUFFIXES for name in file.kinds)
+    return (", ".join([*file.kinds, *twice]) or "none") + (f" ({HEADERLESS})" if headerless else "")
 
 
 def rows(file: RowFile, named: Named) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows: the cell of `image`, and the texts, url, licence and alt_error."""
+    """Batches of rows: the cell of `image`, the texts, url, licence and alt_error, and as FAULT its Fault or None."""
     for batch in read(file, named, BATCH_ROWS):
         yield [dict(zip(batch, cells, strict=True)) for cells in zip(*batch.values(), strict=True)]
 
 
 def read(file: RowFile, named: Named, count: int) -> Iterator[Batch]:
-    """Batches of at most `count` rows, as columns: the cells of `image`, and the texts, url, licence and alt_error."""
+    """Batches of at most `count` rows, as columns: what `rows` has of each."""
     for batch in file.batches(sorted(set(named.values())), count):
-        yield columns_read({key: batch[name] for key, name in named.items()}, named, file.western)
+        cells = {key: batch[name] for key, name in named.items()}
+        yield columns_read(cells, named, file.western, batch.get(FAULT))
 
 
-def columns_read(cells: Batch, named: Named, western: bool | None = None) -> Batch:
-    """The cells of some rows, by what they are, as `read` gives them; `named` are their columns."""
+def columns_read(
+    cells: Batch, named: Named, western: bool | None = None, faults: Sequence[Fault | None] | None = None
+) -> Batch:
+    """The cells of some rows, by what they are, as `read` gives them; `named` are their columns. A row with a fault has
+    no texts."""
     count = len(next(iter(cells.values())))
     found: Batch = {"image": cells.get("image", [None] * count)}
     told: dict[int, list[str]] = {}
@@ -127,6 +154,12 @@ def columns_read(cells: Batch, named: Named, western: bool | None = None) -> Bat
             for n, (text, why) in enumerate(texts):
                 if why:
                     told.setdefault(n, []).append(why if text else f"{named[key]}: {why}")
+    for n, fault in enumerate(faults or ()):
+        if fault is not None:
+            told[n] = [f"{values.ROW}{fault}"]
+            for key in (*values.NAMES, *values.ORIGIN):
+                found[key][n] = None
+    found[FAULT] = list(faults) if faults else [None] * count
     return found | {"alt_error": [values.told_once(told[n]) if n in told else None for n in range(count)]}
 
 
@@ -137,15 +170,10 @@ def _guess(file: RowFile, wanted: Sequence[str], kinds: tuple[str, ...] | None) 
 
 def _named(file: RowFile, name: str, option: str, kinds: tuple[str, ...], what: str) -> str:
     if name not in file.kinds:
-        raise BadInput(f"{file.shown} has no column {name!r}; it has {_listed(file)}: name one with {option}")
+        raise BadInput(f"{file.shown} has no column {name!r}; it has {listed(file)}: name one with {option}")
     if file.kinds[name] not in kinds:
         raise BadInput(f"{file.shown}: the column {name!r} holds {file.kinds[name]}, not {what}")
     return name
-
-
-def _listed(file: RowFile) -> str:
-    twice = [f"{name} (more than once)" for name in file.repeated]
-    return ", ".join([*file.kinds, *twice])
 
 
 def _lower(names: dict[str, str]) -> set[str]:

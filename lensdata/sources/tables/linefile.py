@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
 from catalog.bytes import place
 from catalog.errors import BadInput
+from lensdata.sources.tables.fault import FAULT, FEWER, MORE, QUOTING, Fault
 from lensdata.sources.tables.rowfile import ANY, TEXT, Batch, RowFile
 from lensdata.sources.texts.decode import Undecodable, piece, stream
+from lensdata.sources.texts.json_text import from_json
 
 MAX_FIELD = 2**24  # characters
 FIRST_ROWS = 256  # of JSON lines they name the columns
 WINDOW = 2**18  # bytes of a remote file read at once; hundreds may be open
 DELIMITERS = (",", ";", "\t", "|")  # of a .csv: the first that its header has
 
-Record = dict[str, Any]
+Record = dict[str, Any]  # the cells of a row, by their columns, and as FAULT what is wrong with it
 
 
 class LineFile(RowFile):
-    """A .csv or .tsv with a header, or JSON lines, each an object. Quotes within a quoted text of CSV are doubled."""
+    """A .csv or .tsv with a header, or JSON lines, each an object. Quotes within a quoted text of CSV are doubled.
+
+    A line that is no object of JSON, and a row with more or fewer fields than the header, are rows with a fault.
+    """
 
     of_lines = True
 
@@ -67,7 +71,11 @@ class LineFile(RowFile):
         if self._json:
             rows = self._objects(text, western)
             ahead = list(islice(rows, FIRST_ROWS))
-            return list(dict.fromkeys(name for row in ahead for name in row)), ahead, rows
+            if ahead and all(FAULT in row for row in ahead):
+                fault = ahead[0][FAULT]
+                raise BadInput(f"{self.shown}, line {fault.line}: {fault.reason} ({fault.detail})")
+            names = list(dict.fromkeys(name for row in ahead for name in row if name != FAULT))
+            return names, ahead, rows
         self.western = western
         names, rows = self._table(text)
         return names, list(islice(rows, FIRST_ROWS)), rows
@@ -83,7 +91,7 @@ class LineFile(RowFile):
         reader = csv.reader(chain([header], lines), delimiter=delimiter, strict=True)
         records = self._records(reader)
         names = [name.strip() for name in next(records, [])]
-        return names, (dict(zip(names, record, strict=False)) for record in records if any(record))
+        return names, (_record(names, record, reader.line_num) for record in records if any(record))
 
     def _records(self, reader: Any) -> Iterator[list[str]]:
         try:
@@ -98,12 +106,12 @@ class LineFile(RowFile):
             if not line.strip():
                 continue
             try:
-                row = json.loads(piece(line, western)[0])
-            except (ValueError, RecursionError) as error:
-                raise BadInput(f"{self.shown}, line {number}: not JSON ({error})") from None
-            if not isinstance(row, dict):
-                raise BadInput(f"{self.shown}, line {number}: not an object of JSON")
-            yield row
+                row = from_json(piece(line, western)[0])
+            except ValueError as error:
+                reason, _, detail = str(error).partition(" (")
+                yield {FAULT: Fault(reason, number, detail.removesuffix(")") or "not read")}
+                continue
+            yield row if isinstance(row, dict) else {FAULT: Fault("not an object of JSON", number, line[:40])}
 
     def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
         try:
@@ -117,6 +125,24 @@ class LineFile(RowFile):
         return BadInput(f"{self.shown} cannot be read: {place.reason(error)}")
 
 
-def _columns(records: Iterable[Record], names: list[str]) -> Batch:
-    rows = list(records)
-    return {name: [row.get(name) for row in rows] for name in names}
+def _record(names: Sequence[str], fields: Sequence[str], line: int) -> Record:
+    """The row that ends in `line`. Empty fields after the last column are what spreadsheets fill rows up with. Of a row
+    with other fields too many, from an unquoted delimiter, only the outermost may be where they belong."""
+    record: Record = dict(zip(names, fields, strict=False))
+    if len(fields) == len(names):  # nearly all
+        return record
+    width = max((n for n, name in enumerate(names, 1) if name), default=0)
+    if any(field.strip() for field in fields[len(names) :]):
+        there = [field for field in fields if field.strip()]
+        record = {names[0]: fields[0], names[-1]: there[-1]} if len(names) > 1 else {}
+        record[FAULT] = Fault(MORE, line, f"{len(fields)} instead of {len(names)}, {QUOTING}")
+    elif len(fields) < width:
+        record[FAULT] = Fault(FEWER, line, f"{len(fields)} instead of {width}", shifted=False)
+    return record
+
+
+def _columns(rows: Sequence[Record], names: list[str]) -> Batch:
+    found: Batch = {name: [row.get(name) for row in rows] for name in names}
+    if any(FAULT in row for row in rows):
+        found[FAULT] = [row.get(FAULT) for row in rows]
+    return found

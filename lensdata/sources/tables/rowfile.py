@@ -21,7 +21,8 @@ TEXT, TEXTS, BYTES, NUMBERS, IMAGE, ANY = (
 OF_TEXT = (TEXT, TEXTS, ANY)
 OF_IMAGES = (TEXT, BYTES, NUMBERS, IMAGE, ANY)
 
-Batch = dict[str, list[Any]]  # a column's name -> its cells; the lists are equally long
+# A column's name -> its cells, and if a row has a fault, fault.FAULT -> each row's Fault or None; equally long lists.
+Batch = dict[str, list[Any]]
 
 
 class RowFile(ABC):

@@ -26,7 +26,8 @@ from lensdata.sources.kept import MARK, Kept, Row, shown
 from lensdata.sources.source import Columns, Empty, Source
 from lensdata.sources.survey import Survey
 from lensdata.sources.tables.cell import image_of
-from lensdata.sources.tables.columns import TEXTLESS, columns_of, image_column, rows, without_texts
+from lensdata.sources.tables.columns import columns_of, image_column, rows, tell_textless
+from lensdata.sources.tables.fault import FAULT, Faults
 from lensdata.sources.tables.reader import TableFile
 from lensdata.sources.tables.rowfile import ANY, TEXT, RowFile
 from lensdata.sources.texts import values
@@ -35,7 +36,7 @@ URIS = "uris.parquet"
 URI_SCHEMA = pa.schema(
     [("row", pa.int64()), ("uri", pa.string()), ("alt_text", pa.string()), ("url", pa.string()),
      ("licence", pa.string()), ("brief_text", pa.string()), ("dense_text", pa.string()), ("alt_error", pa.string()),
-     ("refused", pa.string())]
+     ("refused", pa.string()), ("fault", pa.string())]
 )  # fmt: skip
 GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
 LISTED = 4096  # rows at once
@@ -75,7 +76,7 @@ class Table(Source):
             if len(places) == len(cells) and places and not any(map(self._may_be, places)):
                 raise BadInput(
                     f"{file.shown}: no image is where its first {len(places)} rows say (such as "
-                    f"{printable(places[0])}); paths are relative to the table's folder"
+                    f"{printable(places[0])}); paths are relative to the table's folder, and have their endings"
                 )
 
     def _may_be(self, uri: str) -> bool:
@@ -98,21 +99,23 @@ class Table(Source):
         kept = Kept(root / "imported", place.stem(self.place)[:40], json.dumps(named))
         self._copy(kept)
         for file in self.files:
-            if told := without_texts(file, columns_of(file, self.columns)):
-                survey.note(TEXTLESS, told)
+            tell_textless(file, columns_of(file, self.columns), survey)
         for tar in kept.tars():
             yield from kept.items(tar, survey)
-        mtime = self.files[0].facts[1]
-        for row in self._once(kept, survey):
+        mtime, faults = self.files[0].facts[1], Faults()
+        for row in self._once(kept, survey, faults):
             if row["uri"]:
-                yield self._named(row, mtime)
-            else:
+                if (item := self._named(row, mtime)) is not None:
+                    yield item
+            elif not row.get("fault"):
                 why = row.get("refused")
                 kind = f"rows of tables whose image is {why}" if why else "rows of tables without an image"
                 survey.note(kind, f"{self.place}, row {row['row']}")
+        faults.tell(survey, self.place)
 
-    def _once(self, kept: Kept, survey: Survey) -> Iterator[dict[str, Any]]:
-        """The rows without bytes in order, of those that name the same image the first: tables with a row a caption."""
+    def _once(self, kept: Kept, survey: Survey, faults: Faults) -> Iterator[dict[str, Any]]:
+        """The rows without bytes in order, of those that name the same image the first: tables with a row a caption.
+        What is wrong with any row goes to `faults`."""
         kept_in = str(kept.folder / URIS)
         with duckdb.connect(
             config={"memory_limit": MEMORY, "temp_directory": str(kept.folder / "spill")}
@@ -121,6 +124,7 @@ class Table(Source):
             reader: pa.RecordBatchReader = found.to_arrow_reader(LISTED)
             for batch in reader:
                 for row in batch.to_pylist():
+                    faults.add([row.get("fault")])  # an earlier Lens knew of none
                     if row.pop("again"):
                         survey.note(
                             "rows of tables that name an image once more (the first counts)",
@@ -148,29 +152,34 @@ class Table(Source):
         kept.mark(wanted)
 
     def _with_bytes(self, uris: pq.ParquetWriter) -> Iterator[Row]:
-        """The rows that hold bytes; the others go to `uris`."""
+        """The rows that hold bytes; the others go to `uris`, and so does every fault."""
         number, apart = 0, list[dict[str, Any]]()
         for file in self.files:
             for batch in rows(file, columns_of(file, self.columns)):
                 for row in batch:
                     row["row"], row["url"] = number, shown(row["url"])
                     row["data"], row["uri"], row["refused"] = image_of(row.pop("image"))
+                    fault = row.pop(FAULT)
+                    row["fault"] = fault and str(fault)
                     number += 1
                     if row["data"]:
                         yield row
-                    else:
-                        row["uri"] = shown(row["uri"])
+                    if not row["data"] or fault:
+                        row["uri"] = None if row["data"] else shown(row["uri"])
                         apart.append({name: row[name] for name in URI_SCHEMA.names})
                 if len(apart) >= LISTED:
                     uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
                     apart = []
         uris.write_table(pa.Table.from_pylist(apart, URI_SCHEMA))
 
-    def _named(self, row: dict[str, Any], mtime: int) -> Item:
-        """The image that a row names. A relative path is meant from the table's folder. Of a remote file neither size
-        nor time is known beforehand, so the table's time stands for it."""
+    def _named(self, row: dict[str, Any], mtime: int) -> Item | None:
+        """The image that a row names; None if that of a row with a fault is not surely there. A relative path is meant
+        from the table's folder. Of a remote file neither size nor time is known beforehand, so the table's time stands
+        for it."""
         uri = row["uri"].removeprefix("file://")
         given = {name: row.get(name) for name in GIVEN}  # an earlier Lens kept fewer
+        if row.get("fault") and ("://" in uri or isinstance(self.place, str)):
+            return None
         if f"://{locate.HIDDEN}" in uri:
             failed = (pixels.MISSING, "a URL with a login")
             return Item(uri, 0, None, given=given, file_mtime_ns=mtime, failed=failed)
@@ -180,7 +189,9 @@ class Table(Source):
             above = self.place.rpartition("/")[0]
             return Item(f"{above}/{uri}", 0, None, given=given, file_mtime_ns=mtime)
         path = _path_of(self._base, uri)
-        return sidecars.beside(path, given) or Item(path, 0, None, given=given, file_mtime_ns=mtime)
+        if (item := sidecars.beside(path, given)) or row.get("fault"):
+            return item
+        return Item(path, 0, None, given=given, file_mtime_ns=mtime)
 
 
 def _path_of(base: Path, uri: str) -> str:

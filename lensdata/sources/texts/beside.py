@@ -11,66 +11,35 @@ from __future__ import annotations
 
 import os
 import posixpath
-import secrets
 import shutil
-import unicodedata
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 
-import duckdb
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from catalog.bytes.place import Facts, Place
 from catalog.errors import BadInput, LensError
-from catalog.store import parts, statements
 from lensdata.sources.item import LINE_SUFFIXES, TABLE_SUFFIXES, Item
 from lensdata.sources.source import Columns
 from lensdata.sources.survey import Survey
-from lensdata.sources.tables.columns import TEXTLESS, paths_and_texts, read
+from lensdata.sources.tables.columns import (
+    image_column,
+    is_list,
+    listed,
+    paths_and_texts,
+    read,
+    tell_textless,
+)  # fmt: skip
 from lensdata.sources.tables.open import row_file
-from lensdata.sources.tables.rowfile import Batch
+from lensdata.sources.tables.rowfile import OF_IMAGES, RowFile
 from lensdata.sources.texts import values
+from lensdata.sources.texts.sorted_table import GIVEN, SPILL, SortedTable, Table, nfc
 
 PAGE = 16_384  # images
-SPILL = ".spill"
-MEMORY = "256MB"  # for sorting a table; what is more goes to the disk
 READ_ROWS = 8_192  # of a table at once
 MOST = 64  # tables of one folder that are looked at; where there are more, they are no tables of texts beside images
 ENDINGS = (*TABLE_SUFFIXES, *LINE_SUFFIXES)
-GIVEN = (*values.NAMES, *values.ORIGIN, "alt_error")
-ROWS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("path", pa.string()),
-        ("row", pa.int64()),
-        *((name, pa.string()) for name in GIVEN),
-    ]
-)
-MET = pa.schema([("row", pa.int64())])
-GAVE = "rows of tables beside images that gave them texts"
-UNMET = "rows of tables beside images that name no image below their folder"
-AGAIN = "rows of tables beside images for an image that had its texts already"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table that may tell of the images below its folder. `path` is how its folder's listing calls it; `told` is
-    whether it is to be told of where it is no such table."""
-
-    path: str
-    place: Place
-    facts: Facts
-    told: bool
-
-    @property
-    def folder(self) -> str:
-        return posixpath.dirname(self.path)
+PATHLESS = "tables beside images without a column of paths, such as `file_name` (name it with --image-column)"
 
 
 class Beside:
@@ -80,7 +49,7 @@ class Beside:
         self.columns = columns
         self.met: dict[str, list[Table]] = {}  # folder -> its tables
         self.left: list[Table] = []  # that turned out to be none of texts
-        self._in_use: dict[str, list[_Kept]] = {}
+        self._in_use: dict[str, list[SortedTable]] = {}
 
     def meet(self, folder: str, tables: list[Table]) -> None:
         """Told of the tables of a folder before its images are listed."""
@@ -101,7 +70,7 @@ class Beside:
                 for folder in [folder for folder in self.met if folder in above]:
                     kept = [_open(table, self.columns, survey, root) for table in self.met.pop(folder)]
                     self.left += [found for found in kept if isinstance(found, Table)]
-                    self._in_use[folder] = [found for found in kept if isinstance(found, _Kept)]
+                    self._in_use[folder] = [found for found in kept if isinstance(found, SortedTable)]
                 yield from self._with_texts(page)
             self._close(list(self._in_use), survey)
         finally:
@@ -116,7 +85,7 @@ class Beside:
         ]
         given: dict[int, dict[str, str | None]] = {}
         if kept:
-            keys = pl.DataFrame({"ordinal": range(len(page)), "key": [_nfc(item.uri) for item in page]})
+            keys = pl.DataFrame({"ordinal": range(len(page)), "key": [nfc(item.uri) for item in page]})
             for table in kept:
                 for ordinal, texts in table.texts_of(keys):
                     before = given.setdefault(ordinal, {})
@@ -130,115 +99,31 @@ class Beside:
                 table.close(survey)
 
 
-class _Kept:
-    """A table in use: its rows, sorted, and which of them met an image."""
-
-    def __init__(self, table: Table, found: Iterator[Batch], root: Path) -> None:
-        self.table = table
-        above = root / "parts"
-        above.mkdir(parents=True, exist_ok=True)
-        name = f"ingest-texts.{secrets.token_hex(6)}"
-        self.rows, raw = (above / f"{name}{which}{parts.TEMPORARY}" for which in ("", ".raw"))
-        self.path = above / f"{name}.met{parts.TEMPORARY}"
-        self.database = duckdb.connect(
-            config={"memory_limit": MEMORY, "temp_directory": str(above / f"{name}{SPILL}")}
-        )
-        self.again = 0
-        try:
-            with pq.ParquetWriter(raw, ROWS, compression="zstd") as writer:
-                for batch in _keyed(table, found):
-                    writer.write_table(batch)
-            ordered = self._ask("ingest/texts/sort", raw=str(raw)).to_arrow_reader(parts.ROW_GROUP)
-            with pq.ParquetWriter(self.rows, ROWS, compression="zstd") as writer:
-                for batch in ordered:
-                    writer.write_batch(batch.cast(ROWS))
-        except BaseException:
-            self.close(None)
-            raise
-        finally:
-            raw.unlink(missing_ok=True)
-        self.met = pq.ParquetWriter(self.path, MET)
-
-    def texts_of(self, page: pl.DataFrame) -> Iterator[tuple[int, dict[str, str | None]]]:
-        """The texts of those images of a page (ordinal, key) that it has, by their ordinals."""
-        self.database.register("page", page.to_arrow())
-        first, last = str(page["key"].min()), str(page["key"].max())
-        found = self._ask("ingest/texts/of", rows=str(self.rows), first=first, last=last).to_arrow_table()
-        if len(found):
-            self.met.write_table(found.select(["row"]).cast(MET))
-        for ordinal, same in groupby(found.to_pylist(), key=lambda row: row["ordinal"]):
-            several = list(same)
-            self.again += len(several) - 1
-            yield ordinal, several[0]
-
-    def close(self, survey: Survey | None) -> None:
-        """Tell what became of its rows, unless the listing ended early, and remove what was kept."""
-        with suppress(AttributeError):
-            self.met.close()
-        if survey is not None:
-            told = self._ask("ingest/texts/unmet", rows=str(self.rows), met=str(self.path))
-            count, unmet, example = told.fetchall()[0]
-            for kind, rows_of_kind, which in (
-                (GAVE, count - unmet - self.again, ""), (AGAIN, self.again, ""), (UNMET, unmet, f": {example}"),
-            ):  # fmt: skip
-                if rows_of_kind or (kind == GAVE and not unmet):
-                    survey.note(kind, f"{self.table.path}{which}", rows_of_kind)
-        self.database.close()
-        for path in (self.rows, self.path):
-            path.unlink(missing_ok=True)
-
-    def _ask(self, statement: str, **given: str) -> duckdb.DuckDBPyRelation:
-        return self.database.sql(statements.statement(statement), params=given)
-
-
-def _open(table: Table, columns: Columns, survey: Survey, root: Path) -> _Kept | Table:
+def _open(table: Table, columns: Columns, survey: Survey, root: Path) -> SortedTable | Table:
     """The table ready for use; itself if it is none of paths and texts, or cannot be read."""
     try:
         file = row_file(table.place, table.facts)
         named = paths_and_texts(file, columns)
         if named is None:
-            return table
-        if not named.keys() & values.NAMES.keys():
-            survey.note(TEXTLESS, f"{table.path}, which has {', '.join(file.kinds)}")
+            if is_list(file, columns) or _has_images(file, columns):
+                return table
+            survey.note(PATHLESS, f"{table.path}, which has {listed(file)}")
             return replace(table, told=False)
-        return _Kept(table, read(file, named, READ_ROWS), root)
+        told = tell_textless(file, named, survey)
+        if not named.keys() & values.NAMES.keys():
+            return replace(table, told=not told)
+        return SortedTable(table, read(file, named, READ_ROWS), root)
     except BadInput as error:
-        survey.note("tables beside images that cannot be read", str(error))
+        survey.refuse_table("tables beside images that cannot be read", str(error))
         return replace(table, told=False)
 
 
-def _keyed(table: Table, found: Iterator[Batch]) -> Iterator[pa.Table]:
-    """The rows that name a file, as ROWS has them."""
-    number = 0
-    for batch in found:
-        paths = [path.strip() if isinstance(path, str) else "" for path in batch["image"]]
-        made = batch | {
-            "key": [_key(table.folder, path) for path in paths],
-            "path": [path or None for path in paths],
-            "row": list(range(number, number + len(paths))),
-        }
-        number += len(paths)
-        rows = pa.table([pa.array(made[field.name], field.type) for field in ROWS], ROWS)
-        yield rows.filter(pc.is_valid(rows["path"]))
-
-
-def _key(folder: str, path: str) -> str | None:
-    """The uri of the image that a row of a table in `folder` names, composed as Unicode's NFC; None if that is not
-    below the folder. Backslashes are a Windows path's."""
-    path = path.removeprefix("file://")
-    if "\\" in path and "/" not in path:
-        path = path.replace("\\", "/")
-    if "://" not in path and not path.startswith("/"):
-        path = (
-            f"{folder}/{posixpath.normpath(path)}" if not posixpath.normpath(path).startswith("../") else ""
-        )
-    elif path.startswith("/"):
-        path = posixpath.normpath(path)
-    return _nfc(path) if path.startswith(f"{folder.rstrip('/')}/") else None
-
-
-def _nfc(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def _has_images(file: RowFile, columns: Columns) -> bool:
+    """Whether a table without paths holds images itself."""
+    try:
+        return file.kinds[image_column(file, columns)] in OF_IMAGES
+    except BadInput:
+        return False
 
 
 def _pages(items: Iterable[Item]) -> Iterator[list[Item]]:

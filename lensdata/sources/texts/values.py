@@ -29,6 +29,8 @@ MENDED = (
     READ_AS_WESTERN,
 )  # told of a text that is used; all else of one that is not
 
+ROW = "its row of the table: "  # before what is wrong with that
+
 Read = tuple[str | None, str | None]  # a text, and what is to be told of it
 
 

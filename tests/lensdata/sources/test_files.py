@@ -129,7 +129,7 @@ def test_one_set_of_columns_is_checked_on_each(tmp_path: Path) -> None:
         ),
         (urls, "part-1.parquet has no column `url`; it has link"),
         (mixed, "part-1.parquet has no column 'image'"),
-        (tmp_path / "csv", "a.csv has no column `url`; it has id, link"),
+        (tmp_path / "csv", "a.csv has no column of paths of images, such as `file_name`; it has id, link"),
         (junk, "x.parquet cannot be read as a table"),
     ):
         with pytest.raises(BadInput, match=message) as caught:

@@ -212,7 +212,11 @@ def test_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
             "no column 'nope'; it has id, URL, Caption: name one with --url-column",
         ),
         ("a.csv", Columns(text="nope"), "name one with --text-column"),
-        ("b.tsv", Columns(), "no column `url`"),
+        (
+            "b.tsv",
+            Columns(),
+            "no column of paths of images, .* a column of URLs to download with --url-column",
+        ),
         ("c.parquet", Columns(image="jpg"), "no column 'jpg'"),
         ("c.parquet", Columns(url="URL", text="license"), None),
     ):
@@ -231,7 +235,7 @@ def test_columns(opened: catalog.Catalog, web: Web, tmp_path: Path) -> None:
         ("e.txt", b"dear sir\nftp://x/y\n", "holds no URL"),
         ("e.txt", b"h\0t\0t\0p", "not a text"),
         ("e.txt.gz", b"\x1f\x8b" + bytes(99), "compressed with gzip"),
-        ("e.csv", b"", "no column `url`"),
+        ("e.csv", b"", "no column of paths of images, .* a column of URLs to download with --url-column"),
         ("e.csv", b"url\n", "holds no URL"),
         ("e.csv", b'url,text\nhttp://a/b,"open\nhttp://a/c,d\n', r"e\.csv, line 3: .*quoted text is doubled"),
     ],

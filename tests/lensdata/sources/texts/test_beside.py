@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def test_tables_that_are_none_of_texts_are_told(tmp_path: Path) -> None:
     (folder / "labels.csv").write_text("file_name,label\na.png,3\n")
     (folder / "stats.csv").write_text("n,mean\n1,2\n")
     (folder / "urls.csv").write_text("url,caption\nhttp://a/b.png,x\n")
-    (folder / "bad.jsonl").write_text('{"file_name": "a.png", "text": "x"}\n{oh\n')
+    (folder / "bad.csv").write_text('file_name,text\na.png,"x\n')
     (folder / "junk.parquet").write_bytes(b"junk")
     make_tar(folder / "00000.tar", [("k.png", png(2))])
     pl.DataFrame({"file_name": ["a.png"], "text": ["of the tar"]}).write_parquet(folder / "00000.parquet")
@@ -129,11 +130,45 @@ def test_tables_that_are_none_of_texts_are_told(tmp_path: Path) -> None:
         "tables without a column that is surely of texts (name it with --text-column): 1 (such as" in told
         and "which has file_name, label" in told
     )
-    assert "lists inside folders passed over (name them to ingest them): 2 (" in told
+    assert "lists inside folders passed over (name them to ingest them): 1 (" in told
+    assert "tables beside images without a column of paths, such as `file_name`" in told
+    assert "stats.csv, which has n, mean)" in told
     assert "tables beside images that cannot be read: 2 (" in told
     assert "tables that tell of the tar of their name passed over: 1" in told
     found, told = texts(folder, tmp_path / "root", Columns(text="label"))
     assert found["a.png"] == ("3", None, None, None)
+
+
+def test_rows_that_give_no_text_are_told_apart(tmp_path: Path) -> None:
+    folder = put(tmp_path / "f", "a.png", "b.png", "c.png", "d.png")
+    rows = ({"text": "one"}, {"text": ""}, {}, {"dense": "four"})
+    lines = [json.dumps({"file_name": f"{name}.png", **row}) for name, row in zip("abcd", rows, strict=True)]
+    (folder / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
+    _, told = texts(folder, tmp_path / "root")
+    assert "rows of tables beside images that gave them texts: 2 (" in told
+    assert "rows of tables beside images without a text: 2 (" in told
+    assert "for an image that had its texts already: 1 (" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,caption\n1,x\n", "without a column of paths.*: 1 .*t.csv, which has id, caption\\)"),
+        (
+            "a.png,x\n",
+            "without a column of paths.*: 1 .*t.csv, which has a.png, x .the first line must name the col",
+        ),
+        (
+            "file_name,text\na,x\nsub/b,y\n",
+            "name no image .*: 2 .*t.csv: a, a path without an image's ending",
+        ),
+    ],
+)
+def test_what_a_table_lacks_is_said(tmp_path: Path, content: str, message: str) -> None:
+    folder = put(tmp_path / "f", "a.png")
+    (folder / "t.csv").write_text(content)
+    _, told = texts(folder, tmp_path / "root")
+    assert re.search(message, told) and "lists" not in told
 
 
 def test_a_pattern_and_a_store_have_them_too(tmp_path: Path, memory) -> None:
