@@ -96,7 +96,7 @@ PRESETS["miniature"] = dataclasses.replace(
 # layer of the language encoder, a quarter of the time to encode, which serves shapes no worse (docs/miniature.md).
 PRESETS["quickstart"] = dataclasses.replace(
     PRESETS["miniature"], preset="quickstart", encoder_layers=(3,), num_attention_heads=4, brief_fraction=0.0,
-    max_steps=1500, validate_every=500,
+    max_steps=1000, validate_every=500,
 )  # fmt: skip
 
 
