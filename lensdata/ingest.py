@@ -213,11 +213,8 @@ def _read(task: engine.Task, watch: engine.Watch) -> Iterator[Row]:
         }  # fmt: skip
         if index in task.poison:
             status, reason = task.poison[index]
-            found: Row = {
-                "status": status,
-                "status_reason": reason,
-                "passing": task.poison[index] == engine.LATE,
-            }
+            late = task.poison[index] == engine.LATE
+            found: Row = {"status": status, "status_reason": reason, "passing": late}
         else:
             with watch.item(index):
                 alone = known is not None and known["text_alone"]

@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 
-SIDECARS = (
-    ".txt",
-    ".json",
-    ".caption",
-)  # beside an image NAME.jpg; ingest counts their size and time with the image's
+# Beside an image NAME.jpg; ingest counts their size and time with the image's.
+SIDECARS = (".txt", ".json", ".caption")
 
 
 def same_bytes(

@@ -219,9 +219,8 @@ class Database:
                 if self._current is None:
                     self._current = self._is_current(connection)
                 if self._current or self.read_only:
-                    if (
-                        not self._current or self._scorers
-                    ):  # these views live with a connection that may not write
+                    # Temporary views live with a connection that may not write.
+                    if not self._current or self._scorers:
                         schema.create_views(connection, True, self._scorers)
                     yield connection
                     return

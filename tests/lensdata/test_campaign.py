@@ -16,8 +16,7 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -35,7 +34,7 @@ from lensdata.score import score
 from lensdata.takedown import remove
 from tests.conftest import ROOT
 from tests.helpers import make_tar, png
-from tests.lensdata.test_passing import Answer, Store
+from tests.lensdata.conftest import Store
 
 pytestmark = pytest.mark.slow
 LOOSE = {"dedup": False, **dict.fromkeys(metrics.thresholds())}
@@ -268,14 +267,6 @@ class World:
             info = json.loads(path.read_text())
             assert self.manifests.setdefault(info["name"], info["fingerprint"]) == info["fingerprint"]
         assert not list((self.opened.root / "parts").rglob("*.parquet"))
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 @pytest.mark.parametrize("seed", range(1, SEEDS + 1))
